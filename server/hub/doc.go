@@ -1,0 +1,12 @@
+// Package hub knows which conns of one loop are in which groups.
+//
+// A [Hub] belongs to one event loop and is used on that loop's goroutine only, so it has no lock:
+//
+//	message for a group ──► Members(name) ──► [Member, Member, …] in the order they are to be written
+//	conn closed         ──► Drop(slot)    ──► the names of the groups that are now empty here
+//
+// A membership is 24 bytes in pointer-free slabs: 8 in the group's member list, which fan-out walks front to
+// back, and 16 in the conn's chain of groups, so that join and leave are O(1) but for the chain walk, and a
+// closing conn touches only its own groups. A group of one member, such as a user's personal group, keeps it
+// inline. Names, grants and NATS are not known here: a name is a string, a conn is a slot.
+package hub
