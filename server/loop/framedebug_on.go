@@ -1,0 +1,5 @@
+//go:build race || framedebug
+
+package loop
+
+const frameDebug = true
