@@ -1,0 +1,2 @@
+// Package broker carries messages between nodes.
+package broker
