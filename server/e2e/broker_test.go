@@ -1,0 +1,3 @@
+package e2e
+func runBroker() error { return nil }
+func runCrowd() error { return nil }
