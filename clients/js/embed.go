@@ -1,0 +1,9 @@
+// Package js carries the JavaScript client, so that the demo page serves the one copy there is.
+package js
+
+import _ "embed"
+
+// Module is gatecast.js, an ES module without dependencies. Do not modify it.
+//
+//go:embed gatecast.js
+var Module []byte
