@@ -1,0 +1,71 @@
+package django
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+)
+
+// dsn is a database address taken apart.
+type dsn struct {
+	path     string // SQLite: absolute, or relative to the working directory if there was no base
+	postgres string // PostgreSQL: the address as it was written
+}
+
+// parseDSN reads Options.Database. An error never repeats the address: it may hold a password.
+func parseDSN(address, base string) (dsn, error) {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok {
+		return dsn{}, errors.New("want postgres://user:password@host/name or sqlite:///path/to/db.sqlite3")
+	}
+	switch strings.ToLower(scheme) {
+	case "sqlite":
+		return parseSQLite(rest, base)
+	case "postgres", "postgresql":
+		return parsePostgres(address)
+	case "mysql", "mariadb":
+		return dsn{}, errors.New("MySQL and MariaDB are not supported yet: want postgres:// or sqlite://")
+	}
+	if strings.ContainsFunc(scheme, func(r rune) bool { return !('a' <= r|0x20 && r|0x20 <= 'z') }) || len(scheme) > 20 {
+		return dsn{}, errors.New("want postgres://user:password@host/name or sqlite:///path/to/db.sqlite3")
+	}
+	return dsn{}, fmt.Errorf("%s:// is not known: want postgres:// or sqlite://", scheme)
+}
+
+// parseSQLite takes the path as it is: nothing in it is an option, a query or an escape.
+func parseSQLite(path, base string) (dsn, error) {
+	switch {
+	case path == "" || strings.HasSuffix(path, "/"):
+		return dsn{}, errors.New("no file after sqlite://: want sqlite:///path/to/db.sqlite3")
+	case path == ":memory:":
+		return dsn{}, errors.New("a database in another process's memory cannot be read: want sqlite:///path/to/db.sqlite3")
+	case strings.ContainsRune(path, 0):
+		return dsn{}, errors.New("the path holds a NUL byte")
+	}
+	if !filepath.IsAbs(path) && base != "" {
+		path = filepath.Join(base, path)
+	}
+	return dsn{path: path}, nil
+}
+
+func parsePostgres(address string) (dsn, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		// url.Error repeats the address; only its cause is told.
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		var escape url.EscapeError
+		if errors.As(err, &escape) || strings.Contains(err.Error(), "port") || strings.Contains(err.Error(), "userinfo") {
+			err = errors.New("a special character is not percent-encoded (password and port are the usual places: @ is %40, / is %2F)")
+		}
+		return dsn{}, fmt.Errorf("postgres address: %w", err)
+	}
+	if strings.Trim(u.Path, "/") == "" && u.Query().Get("dbname") == "" && u.Query().Get("database") == "" {
+		return dsn{}, errors.New("no database name: want postgres://user:password@host/name")
+	}
+	return dsn{postgres: address}, nil
+}
