@@ -1,0 +1,1 @@
+"""people: make and change users by orders on standard input."""

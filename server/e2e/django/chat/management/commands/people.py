@@ -1,0 +1,93 @@
+"""Make and change users and sessions by orders on standard input, one JSON object a line.
+
+It stays running, because starting Django takes a second and a test gives many orders. Each order is answered by
+one line: {"ok": true, …} or {"error": "…"}.
+"""
+
+import json
+import sys
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+from django.contrib.sessions.models import Session
+from django.core.management.base import BaseCommand
+from django.db import transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+
+class Command(BaseCommand):
+    """people reads orders until its input ends."""
+
+    help = "make and change users and sessions by JSON orders on standard input"
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Answer each order."""
+        self.say({"ok": True, "ready": True})
+        for line in sys.stdin:
+            order = json.loads(line)
+            try:
+                with transaction.atomic():
+                    answer = getattr(self, "do_" + order.pop("do"))(**order)
+            except Exception as err:  # the test shows it
+                self.say({"error": f"{type(err).__name__}: {err}"})
+            else:
+                self.say({"ok": True, **(answer or {})})
+
+    def say(self, answer: dict[str, Any]) -> None:
+        """Write one answer."""
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+    def user(self, username: str) -> Any:
+        """Find a user by name."""
+        return get_user_model().objects.get(username=username)
+
+    def do_create(self, username: str, password: str, groups: list[str] = (), perms: list[str] = (), **flags: bool) -> dict[str, str]:
+        """Create a user in groups, with permissions ("app.codename") and flags such as is_staff."""
+        user = get_user_model().objects.create_user(username, password=password, **flags)
+        for name in groups:
+            user.groups.add(Group.objects.get_or_create(name=name)[0])
+        for perm in perms:
+            app, codename = perm.split(".")
+            user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+        return {"id": str(user.pk)}
+
+    def do_set(self, username: str, **fields: Any) -> None:
+        """Set fields of a user."""
+        user = self.user(username)
+        for name, value in fields.items():
+            setattr(user, name, value)
+        user.save()
+
+    def do_password(self, username: str, password: str) -> None:
+        """Change a password."""
+        user = self.user(username)
+        user.set_password(password)
+        user.save()
+
+    def do_join(self, username: str, group: str) -> None:
+        """Put a user into a Django group."""
+        self.user(username).groups.add(Group.objects.get_or_create(name=group)[0])
+
+    def do_part(self, username: str, group: str) -> None:
+        """Take a user out of a Django group."""
+        self.user(username).groups.remove(Group.objects.get(name=group))
+
+    def do_expire(self, session: str) -> None:
+        """Let a session's row be over since a minute."""
+        Session.objects.filter(session_key=session).update(expire_date=timezone.now() - timedelta(minutes=1))
+
+    def do_rewrite(self, session: str, **changes: Any) -> dict[str, str]:
+        """Change what a session holds; without a session make a new one. None takes a key out."""
+        store = import_string(settings.SESSION_ENGINE + ".SessionStore")(session or None)
+        for name, value in changes.items():
+            if value is None:
+                store.pop(name, None)
+            else:
+                store[name] = value
+        store.save()
+        return {"session": store.session_key}

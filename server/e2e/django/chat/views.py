@@ -1,0 +1,23 @@
+"""Pages: who am I, and say something to a group."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_POST
+
+from gatecast.django import publisher
+
+
+@ensure_csrf_cookie
+def home(request: HttpRequest) -> HttpResponse:
+    """Tell who is logged in."""
+    user = request.user
+    return JsonResponse({"user": str(user.pk) if user.is_authenticated else None})
+
+
+@login_required
+@require_POST
+def say(request: HttpRequest, group: str) -> HttpResponse:
+    """Send the posted text to a group, from inside a request as a site does."""
+    publisher().group_send(group, {"text": request.POST["text"], "by": request.user.get_username()})
+    return JsonResponse({"ok": True})

@@ -1,0 +1,73 @@
+"""Settings of the test site; everything a test varies comes from the environment."""
+
+import os
+from pathlib import Path
+
+import django
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+SECRET_KEY = os.environ["SITE_SECRET_KEY"]
+SECRET_KEY_FALLBACKS = [k for k in os.environ.get("SITE_FALLBACKS", "").split(",") if k]
+DEBUG = False
+ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "gatecast.django",
+    "chat",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+
+if os.environ.get("SITE_CUSTOM_USER"):
+    INSTALLED_APPS.append("accounts")
+    AUTH_USER_MODEL = "accounts.Member"
+
+if os.environ.get("SITE_POSTGRES"):
+    host, port, name, user, password = os.environ["SITE_POSTGRES"].split(",")
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "HOST": host,
+            "PORT": port,
+            "NAME": name,
+            "USER": user,
+            "PASSWORD": password,
+        }
+    }
+else:
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["SITE_SQLITE"]}}
+
+SESSION_ENGINE = "django.contrib.sessions.backends." + os.environ.get("SITE_ENGINE", "db")
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = os.environ.get("SITE_TIME_ZONE", "UTC")
+# Each version's own default: false in 4.2, true from 5.0 on.
+USE_TZ = django.VERSION >= (5, 0)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+GATECAST = {
+    "servers": os.environ.get("SITE_NATS", "nats://127.0.0.1:4222").split(","),
+    "token": os.environ.get("SITE_NATS_TOKEN", ""),
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}
