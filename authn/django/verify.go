@@ -2,27 +2,176 @@ package django
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/broker/subject"
 )
 
 // Verifier answers for the logins of one Django site. All methods may be called concurrently.
-type Verifier struct{}
-
-// Open checks o, connects to the site's database and finds out which of its tables there are.
-func Open(ctx context.Context, o Options, log *slog.Logger) (*Verifier, error) { return nil, o.Validate() }
-
-// Close closes the connections to the database.
-func (v *Verifier) Close() error { return nil }
-
-// Verify implements authn.Verifier.
-func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Identity, error) {
-	return nil, authn.ErrNotMine
+type Verifier struct {
+	opts Options
+	data ring // session_key or cookie_key, and fallbacks
+	hash ring
+	db   *database
+	now  func() time.Time
 }
 
-// Revalidate implements authn.Revalidator.
-func (v *Verifier) Revalidate(ctx context.Context, ids []*authn.Identity) []authn.Recheck { return nil }
+// Open checks o, connects to the site's database and finds out which of its tables there are. A database that does not answer yet is no error:
+// Verify says that it is unavailable, and the next call tries again. Close it.
+func Open(ctx context.Context, o Options, log *slog.Logger) (*Verifier, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o.Backends, o.Attributes, o.Fallbacks = slices.Clone(o.Backends), slices.Clone(o.Attributes), slices.Clone(o.Fallbacks)
+	v := &Verifier{opts: o, now: time.Now}
+	data, hash := []string{o.SessionKey}, []string{o.HashKey}
+	if o.Engine == EngineSignedCookies {
+		data[0] = o.CookieKey
+	}
+	for _, f := range o.Fallbacks {
+		if o.Engine == EngineSignedCookies {
+			data = append(data, f.CookieKey)
+		} else {
+			data = append(data, f.SessionKey)
+		}
+		hash = append(hash, f.HashKey)
+	}
+	var err, err2 error
+	v.data, err = newRing(data...)
+	v.hash, err2 = newRing(hash...)
+	if err := errors.Join(err, err2); err != nil {
+		return nil, err
+	}
+	if v.db, err = openDatabase(ctx, &v.opts, log); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Close closes the connections to the database. No other call may follow.
+func (v *Verifier) Close() error { return v.db.close() }
 
 // Ping implements authn.Pinger.
-func (v *Verifier) Ping(ctx context.Context) error { return nil }
+func (v *Verifier) Ping(ctx context.Context) error { return v.db.ping(ctx) }
+
+// Verify implements authn.Verifier. It costs two queries with engine db, one with signed_cookies.
+func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Identity, error) {
+	value, err := v.session(c)
+	if err != nil {
+		return nil, err
+	}
+	id, err := v.verify(ctx, value)
+	var refused *authn.Refused
+	if errors.As(err, &refused) && c.Carrier == authn.CarrierCookie && (refused.Reason == reasonUnknownSession || refused.Reason == reasonExpired) {
+		refused.Soft = true
+	}
+	return id, err
+}
+
+func (v *Verifier) verify(ctx context.Context, value string) (*authn.Identity, error) {
+	var row *sessionRow
+	if v.opts.Engine == EngineDB {
+		var err error
+		if row, err = v.db.session(ctx, value); err != nil {
+			return nil, err
+		}
+	}
+	login, expires, err := v.read(value, row)
+	if err != nil {
+		return nil, err
+	}
+	user, err := v.db.user(ctx, login.user)
+	if err != nil {
+		return nil, err
+	}
+	return v.identity(value, login, user, expires)
+}
+
+// read checks a session, whose row is nil if there is none, and tells whose login it is and when it ends. It does what SessionStore.load and the first half of
+// django.contrib.auth.get_user do.
+func (v *Verifier) read(value string, row *sessionRow) (login, time.Time, error) {
+	token, maxAge := value, v.opts.CookieAge
+	var expires time.Time
+	if v.opts.Engine == EngineDB {
+		if row == nil {
+			return login{}, expires, authn.Refuse(reasonUnknownSession, errors.New("no such session: it was never there or is logged out"))
+		}
+		if !row.expires.After(v.db.wall(v.now())) {
+			return login{}, expires, authn.Refuse(reasonExpired, nil)
+		}
+		token, maxAge, expires = row.data, 0, v.db.instant(row.expires)
+	}
+	payload, signed, err := v.data.unsign(token, v.now(), maxAge)
+	switch {
+	case errors.Is(err, errTooOld):
+		return login{}, expires, authn.Refuse(reasonExpired, nil)
+	case errors.Is(err, errSignature), errors.Is(err, errShape):
+		return login{}, expires, authn.Refuse(reasonBadSignature, v.badSignature())
+	case err != nil:
+		return login{}, expires, authn.Refuse(reasonMalformed, err)
+	}
+	if v.opts.Engine == EngineSignedCookies {
+		expires = signed.Add(v.opts.CookieAge)
+	}
+	l, err := decodeLogin(payload)
+	if err != nil {
+		return login{}, expires, authn.Refuse(reasonMalformed, err)
+	}
+	if l.user == "" || l.backend == "" {
+		return login{}, expires, authn.ErrNoLogin
+	}
+	if err := subject.CheckUserID(v.opts.UserPrefix + l.user); err != nil {
+		return login{}, expires, authn.Refuse(reasonMalformed, err)
+	}
+	if !slices.Contains(v.opts.Backends, l.backend) {
+		return login{}, expires, authn.Refuse(reasonBackend, fmt.Errorf("the login is by a backend that authn.django.backends does not list: %.100q", l.backend))
+	}
+	return l, expires, nil
+}
+
+func (v *Verifier) badSignature() error {
+	if v.opts.Engine == EngineSignedCookies {
+		return errors.New("no key made this cookie: it was tampered with, or cookie_key or fallbacks are not of this site")
+	}
+	return errors.New("no key made this session: session_key or fallbacks are not of this site")
+}
+
+// identity checks the user, nil if there is none, as the second half of get_user does and the backend's get_user before it. value may be part of a
+// larger string.
+func (v *Verifier) identity(value string, l login, u *userRow, expires time.Time) (*authn.Identity, error) {
+	if u == nil {
+		return nil, authn.Refuse(reasonUnknownUser, nil)
+	}
+	if !u.active && l.backend != allowAllModelBackend && l.backend != allowAllRemoteBackend {
+		return nil, authn.Refuse(reasonInactive, nil)
+	}
+	if v.opts.VerifyHash && !v.hash.authHash(u.password, l.hash) {
+		return nil, authn.Refuse(reasonHashMismatch, errors.New("the password or SECRET_KEY changed since the login"))
+	}
+	id := &authn.Identity{
+		ID:          v.opts.UserPrefix + l.user,
+		Kind:        authn.KindUser,
+		SessionHash: hashSession(value),
+		Expires:     expires,
+		Groups:      u.groups,
+		Attrs:       u.attrs,
+		Ref:         authn.Secret(strings.Clone(value)),
+	}
+	// A user who is not active has no rights in Django, whatever the columns say (ModelBackend._get_permissions, PermissionsMixin.has_perm, AdminSite.has_permission).
+	if u.active {
+		id.Perms = u.perms
+		switch {
+		case u.superuser:
+			id.Kind = authn.KindSuperuser
+		case u.staff:
+			id.Kind = authn.KindStaff
+		}
+	}
+	return id, nil
+}

@@ -1,0 +1,347 @@
+package django
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// database reads the site's tables. It holds a fixed number of connections and writes nothing.
+type database struct {
+	// static
+	db      *sql.DB
+	dialect dialect
+	opts    *Options
+	zone    *time.Location // of the times in the session table
+	timeout time.Duration  // of one query; 0 = the caller's alone
+	log     *slog.Logger
+
+	queries  atomic.Pointer[queries] // nil until the tables have been looked at
+	detectMu sync.Mutex              // one look at a time
+}
+
+// dialect is what PostgreSQL and SQLite differ in.
+type dialect interface {
+	// columns gives the type of each column, in lower case; none if there is no such table.
+	columns(ctx context.Context, db *sql.DB, table string) (map[string]string, error)
+	// param is the first parameter in SQL.
+	param() string
+	// expire is an expression of "YYYY-MM-DD HH:MM:SS[.ffffff]" for the column expire_date.
+	expire() string
+	// is and in are conditions that a column is the parameter, or among the list that it is; arg and args make that parameter.
+	is(column string, kind idKind) string
+	in(column string, kind idKind) string
+	arg(id string, kind idKind) any
+	args(ids []string, kind idKind) (any, error)
+	// list is an aggregate that makes a JSON array.
+	list(expression string) string
+	// batch bounds the rows of one query of a sweep.
+	batch() int
+	// explain adds to an error what to do about it; lasting tells that trying again without a change by people is no use.
+	explain(err error) (explained error, lasting bool)
+}
+
+// idKind is the type of the user's primary key.
+type idKind uint8
+
+const (
+	idText idKind = iota
+	idInteger
+	idUUID
+)
+
+// sessionRow is one row of the session table.
+type sessionRow struct {
+	data    string
+	expires time.Time // a wall clock in database.zone, told as if it were UTC: see database.wall
+}
+
+// userRow is what one row of the user table and its relations say.
+type userRow struct {
+	password                 string
+	active, staff, superuser bool
+	groups, perms            []string
+	attrs                    map[string][]string
+}
+
+func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database, error) {
+	address, err := parseDSN(o.Database, o.BaseDir)
+	if err != nil {
+		return nil, fmt.Errorf("authn.django.database: %w", err)
+	}
+	d := &database{opts: o, timeout: o.QueryTimeout, log: log, zone: time.UTC}
+	if address.path != "" {
+		if !o.UseTZ { // Validate has loaded it once
+			if d.zone, err = time.LoadLocation(o.TimeZone); err != nil {
+				return nil, fmt.Errorf("authn.django.time_zone: %w", err)
+			}
+		}
+		d.db, d.dialect, err = openSQLite(address.path)
+	} else {
+		d.db, d.dialect, err = openPostgres(address.postgres, sweepTimeout(o.QueryTimeout), log)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("authn.django.database: %w", err)
+	}
+	d.db.SetMaxOpenConns(o.DatabaseConns)
+	d.db.SetMaxIdleConns(o.DatabaseConns)
+	d.db.SetConnMaxIdleTime(5 * time.Minute)
+	d.db.SetConnMaxLifetime(30 * time.Minute) // so that a failed-over or resized database is found again
+	if _, err := d.prepare(ctx); err != nil {
+		if explained, lasting := d.dialect.explain(err); lasting {
+			d.db.Close()
+			return nil, fmt.Errorf("authn.django.database: %w", explained)
+		}
+		log.Warn("the Django database does not answer yet; logins are unavailable until it does", "err", err)
+	}
+	return d, nil
+}
+
+// sweepTimeout is for queries that read thousands of rows.
+func sweepTimeout(query time.Duration) time.Duration { return 10 * query }
+
+func (d *database) close() error { return d.db.Close() }
+
+// limit gives a query its time.
+func (d *database) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
+func (d *database) ping(ctx context.Context) error {
+	q, err := d.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := d.limit(ctx, d.timeout)
+	defer cancel()
+	var one int
+	if err := d.db.QueryRowContext(ctx, q.ping).Scan(&one); err != nil {
+		return d.failed("ask the database", err)
+	}
+	return nil
+}
+
+func (d *database) failed(doing string, err error) error {
+	err, _ = d.dialect.explain(err)
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// wall is t on the clock that the session table is written by, told as if that were UTC. Times are compared on that clock, as Django does,
+// so the repeated hour of a summer-time change means the same to both.
+func (d *database) wall(t time.Time) time.Time {
+	t = t.In(d.zone)
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+}
+
+// instant is the inverse of wall.
+func (d *database) instant(w time.Time) time.Time {
+	return time.Date(w.Year(), w.Month(), w.Day(), w.Hour(), w.Minute(), w.Second(), w.Nanosecond(), d.zone)
+}
+
+const wallLayout = "2006-01-02 15:04:05.999999"
+
+// session reads one row; nil if there is none.
+func (d *database) session(ctx context.Context, key string) (*sessionRow, error) {
+	q, err := d.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := d.limit(ctx, d.timeout)
+	defer cancel()
+	var data, expires string
+	err = d.db.QueryRowContext(ctx, q.session, key).Scan(&data, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, d.failed("read the session", err)
+	}
+	return newSessionRow(data, expires)
+}
+
+func newSessionRow(data, expires string) (*sessionRow, error) {
+	at, err := time.Parse(wallLayout, expires)
+	if err != nil {
+		return nil, fmt.Errorf("read the session: expire_date is not a time like %q", wallLayout)
+	}
+	return &sessionRow{data: data, expires: at}, nil
+}
+
+// sessions reads many rows at once, by key.
+func (d *database) sessions(ctx context.Context, keys []string) (map[string]*sessionRow, error) {
+	q, err := d.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := d.limit(ctx, sweepTimeout(d.timeout))
+	defer cancel()
+	arg, err := d.dialect.args(keys, idText)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := d.db.QueryContext(ctx, q.sessions, arg)
+	if err != nil {
+		return nil, d.failed("read sessions", err)
+	}
+	defer rows.Close()
+	found := make(map[string]*sessionRow, len(keys))
+	for rows.Next() {
+		var key, data, expires string
+		if err := rows.Scan(&key, &data, &expires); err != nil {
+			return nil, d.failed("read sessions", err)
+		}
+		if found[key], err = newSessionRow(data, expires); err != nil {
+			return nil, err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, d.failed("read sessions", err)
+	}
+	return found, nil
+}
+
+// user reads one user; nil if there is none, also when id cannot be a primary key of this table.
+func (d *database) user(ctx context.Context, id string) (*userRow, error) {
+	q, err := d.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := normalID(id, q.schema.id)
+	if !ok {
+		return nil, nil
+	}
+	ctx, cancel := d.limit(ctx, d.timeout)
+	defer cancel()
+	scan := q.newScan()
+	err = d.db.QueryRowContext(ctx, q.user, d.dialect.arg(key, q.schema.id)).Scan(scan.dst...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, d.failed("read the user", err)
+	}
+	return scan.row(q.schema)
+}
+
+// users reads many users at once, by the id they were asked for.
+func (d *database) users(ctx context.Context, ids []string) (map[string]*userRow, error) {
+	q, err := d.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := d.limit(ctx, sweepTimeout(d.timeout))
+	defer cancel()
+	asked := make(map[string][]string, len(ids)) // by normal form
+	keys := make([]string, 0, len(ids))
+	for _, id := range ids {
+		key, ok := normalID(id, q.schema.id)
+		if !ok {
+			continue
+		}
+		if asked[key] == nil {
+			keys = append(keys, key)
+		}
+		asked[key] = append(asked[key], id)
+	}
+	arg, err := d.dialect.args(keys, q.schema.id)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := d.db.QueryContext(ctx, q.users, arg)
+	if err != nil {
+		return nil, d.failed("read users", err)
+	}
+	defer rows.Close()
+	found := make(map[string]*userRow, len(ids))
+	scan := q.newScan()
+	for rows.Next() {
+		if err := rows.Scan(scan.dst...); err != nil {
+			return nil, d.failed("read users", err)
+		}
+		row, err := scan.row(q.schema)
+		if err != nil {
+			return nil, err
+		}
+		key, _ := normalID(scan.id, q.schema.id)
+		for _, id := range asked[key] {
+			found[id] = row
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, d.failed("read users", err)
+	}
+	return found, nil
+}
+
+// userScan is where a row of the user query goes, column by column.
+type userScan struct {
+	id                       string
+	password                 sql.NullString
+	active, staff, superuser int
+	groups, perms            string
+	attrs                    []sql.NullString
+	dst                      []any
+}
+
+func (q *queries) newScan() *userScan {
+	s := &userScan{attrs: make([]sql.NullString, len(q.schema.attributes))}
+	s.dst = append(make([]any, 0, 7+len(s.attrs)), &s.id, &s.password, &s.active, &s.staff, &s.superuser, &s.groups, &s.perms)
+	for i := range s.attrs {
+		s.dst = append(s.dst, &s.attrs[i])
+	}
+	return s
+}
+
+func (s *userScan) row(schema *schema) (*userRow, error) {
+	u := &userRow{password: s.password.String, active: s.active != 0, staff: s.staff != 0, superuser: s.superuser != 0}
+	var err error
+	if u.groups, err = names(s.groups); err != nil {
+		return nil, err
+	}
+	if u.perms, err = names(s.perms); err != nil {
+		return nil, err
+	}
+	for i, a := range s.attrs {
+		if !a.Valid {
+			continue
+		}
+		if u.attrs == nil {
+			u.attrs = make(map[string][]string, len(s.attrs))
+		}
+		u.attrs[schema.attributes[i]] = []string{a.String}
+	}
+	return u, nil
+}
+
+// names reads a JSON array of strings; nulls, which an outer join could make, are left out.
+func names(list string) ([]string, error) {
+	if list == "[]" {
+		return nil, nil
+	}
+	var all []*string
+	if err := json.Unmarshal([]byte(list), &all); err != nil {
+		return nil, fmt.Errorf("read the user's groups: %w", err)
+	}
+	out := make([]string, 0, len(all))
+	for _, n := range all {
+		if n != nil {
+			out = append(out, *n)
+		}
+	}
+	return out, nil
+}
+
+// quoteName quotes a table, with or without a schema, or a column. Validate has seen to it that there is no quote in it.
+func quoteName(name string) string {
+	return `"` + strings.ReplaceAll(strings.ReplaceAll(name, `"`, `""`), ".", `"."`) + `"`
+}

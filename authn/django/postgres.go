@@ -1,0 +1,129 @@
+package django
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// postgresDialect reads PostgreSQL 12 and later, straight or through pgbouncer in any pool mode: no statement keeps a name on the server
+// (QueryExecModeExec: the unnamed statement, one round trip), and no setting outlives its transaction.
+type postgresDialect struct {
+	noTimeout *atomic.Bool // the server refused statement_timeout at connect
+	log       *slog.Logger
+}
+
+// openPostgres makes the pool. statement_timeout is the server's own bound on a query, besides our deadline, in case we die; pgbouncer refuses
+// it unless it is in ignore_startup_parameters, and then we go without.
+func openPostgres(address string, timeout time.Duration, log *slog.Logger) (*sql.DB, dialect, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("postgres address: %w", err) // pgconn hides the password
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 5 * time.Second
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "gatecast"
+	}
+	d := postgresDialect{noTimeout: new(atomic.Bool), log: log}
+	d.noTimeout.Store(timeout <= 0 || config.RuntimeParams["statement_timeout"] != "")
+	return stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
+		if !d.noTimeout.Load() {
+			c.RuntimeParams["statement_timeout"] = strconv.FormatInt(timeout.Milliseconds(), 10)
+		}
+		return nil
+	})), d, nil
+}
+
+// columns reads the catalogue, which everybody may, also where the right to select is given column by column. It is the first query there is.
+func (d postgresDialect) columns(ctx context.Context, db *sql.DB, table string) (map[string]string, error) {
+	const query = `SELECT attname, lower(format_type(atttypid, atttypmod)) FROM pg_catalog.pg_attribute` +
+		` WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped`
+	found, err := readColumns(db.QueryContext(ctx, query, quoteName(table)))
+	var e *pgconn.PgError
+	if errors.As(err, &e) && strings.Contains(e.Message, "startup parameter") && d.noTimeout.CompareAndSwap(false, true) {
+		d.log.Info("the database takes no statement_timeout at connect (pgbouncer?); queries are bounded by query_timeout alone")
+		found, err = readColumns(db.QueryContext(ctx, query, quoteName(table)))
+	}
+	return found, err
+}
+
+func (postgresDialect) param() string { return "$1" }
+func (postgresDialect) expire() string {
+	return `to_char(expire_date AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')`
+}
+
+func (postgresDialect) is(column string, kind idKind) string {
+	if kind == idUUID {
+		return column + " = $1::uuid"
+	}
+	return column + " = $1"
+}
+
+func (postgresDialect) in(column string, kind idKind) string {
+	switch kind {
+	case idInteger:
+		return column + " = ANY($1::bigint[])"
+	case idUUID:
+		return column + " = ANY($1::text[]::uuid[])"
+	}
+	return column + " = ANY($1::text[])"
+}
+
+func (postgresDialect) list(expression string) string { return "json_agg(" + expression + ")" }
+
+func (postgresDialect) batch() int { return 10000 }
+
+func (postgresDialect) arg(id string, kind idKind) any {
+	if kind == idInteger {
+		n, _ := strconv.ParseInt(id, 10, 64) // normalID has parsed it
+		return n
+	}
+	return id
+}
+
+func (d postgresDialect) args(ids []string, kind idKind) (any, error) {
+	if kind != idInteger {
+		return ids, nil
+	}
+	list := make([]int64, len(ids))
+	for i, id := range ids {
+		list[i], _ = strconv.ParseInt(id, 10, 64)
+	}
+	return list, nil
+}
+
+// explain knows the SQLSTATEs a new site meets (PostgreSQL manual, appendix A).
+func (postgresDialect) explain(err error) (error, bool) {
+	var table *wrongTable
+	if errors.As(err, &table) {
+		return err, true
+	}
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		return err, false
+	}
+	switch {
+	case e.Code == "42501":
+		return fmt.Errorf("%w; GRANT SELECT ON it to gatecast's database user (the session table, the user table, its two many-to-many tables, auth_group, auth_permission, auth_group_permissions, django_content_type)", err), true
+	case e.Code == "3D000":
+		return fmt.Errorf("%w; is the name at the end of the address right?", err), true
+	case strings.HasPrefix(e.Code, "28"):
+		return fmt.Errorf("%w; check user and password in the address, and pg_hba.conf", err), true
+	case strings.HasPrefix(e.Code, "42"):
+		return err, true
+	}
+	return err, false
+}

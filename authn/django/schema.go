@@ -1,0 +1,268 @@
+package django
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// schema is what the site's tables turned out to be.
+type schema struct {
+	id                       idKind
+	password                 bool
+	active, staff, superuser bool
+	groups, permissions      bool
+	groupsTable, permsTable  string
+	groupsKey, permsKey      string // the columns there that point to the user
+	attributes               []string
+}
+
+// queries are the SQL texts for a schema.
+type queries struct {
+	schema                               *schema
+	ping, session, sessions, user, users string
+}
+
+// prepare looks at the tables once, the first time the database answers, and tries the queries, so that a missing column or right is found at start and not by the first user.
+func (d *database) prepare(ctx context.Context) (*queries, error) {
+	if q := d.queries.Load(); q != nil {
+		return q, nil
+	}
+	d.detectMu.Lock()
+	defer d.detectMu.Unlock()
+	if q := d.queries.Load(); q != nil {
+		return q, nil
+	}
+	ctx, cancel := d.limit(ctx, sweepTimeout(d.timeout))
+	defer cancel()
+	s, err := d.detect(ctx)
+	if err != nil {
+		return nil, d.failed("look at the Django tables", err)
+	}
+	q := d.build(s)
+	if err := d.try(ctx, q); err != nil {
+		return nil, d.failed("try to read the Django tables", err)
+	}
+	if !s.groups || !s.permissions {
+		d.log.Info("the user model has no groups or permissions in the database; grants to group: and perm: match nobody of this site", "groups", s.groups, "permissions", s.permissions)
+	}
+	d.queries.Store(q)
+	return q, nil
+}
+
+// wrongTable is an error of the settings or the site's migrations: trying again does not help.
+type wrongTable struct{ text string }
+
+func (e *wrongTable) Error() string { return e.text }
+
+func wrong(format string, args ...any) error { return &wrongTable{fmt.Sprintf(format, args...)} }
+
+func (d *database) detect(ctx context.Context) (*schema, error) {
+	o := d.opts
+	if o.Engine == EngineDB {
+		columns, err := d.dialect.columns(ctx, d.db, o.SessionTable)
+		if err != nil {
+			return nil, err
+		}
+		if len(columns) == 0 {
+			return nil, wrong("there is no table %s: run manage.py migrate, or set session_table, or is this another database?", o.SessionTable)
+		}
+		for _, c := range []string{"session_key", "session_data", "expire_date"} {
+			if _, ok := columns[c]; !ok {
+				return nil, wrong("table %s has no column %s: session_table must be one with Django's session columns", o.SessionTable, c)
+			}
+		}
+	}
+	columns, err := d.dialect.columns(ctx, d.db, o.UserTable)
+	if err != nil {
+		return nil, err
+	}
+	if len(columns) == 0 {
+		return nil, wrong("there is no table %s: set user_table to the table of AUTH_USER_MODEL (manage.py gatecast_keys prints it), or run manage.py migrate", o.UserTable)
+	}
+	has := func(name string) bool { _, ok := columns[name]; return ok }
+	if !has(o.UserIDColumn) {
+		return nil, wrong("table %s has no column %s: set user_id_column to its primary key; its columns are %s", o.UserTable, o.UserIDColumn, strings.Join(slices.Sorted(maps.Keys(columns)), ", "))
+	}
+	s := &schema{
+		id: idKindOf(columns[o.UserIDColumn]), password: has("password"),
+		active: has("is_active"), staff: has("is_staff"), superuser: has("is_superuser"),
+		attributes: o.Attributes,
+	}
+	if o.VerifyHash && !s.password {
+		return nil, wrong("table %s has no column password: set user_table right, or verify_hash = false for a model that does not derive from AbstractBaseUser", o.UserTable)
+	}
+	for _, a := range o.Attributes {
+		if !has(a) {
+			return nil, wrong("table %s has no column %s, which attributes names; its columns are %s", o.UserTable, a, strings.Join(slices.Sorted(maps.Keys(columns)), ", "))
+		}
+	}
+	return s, d.detectRelations(ctx, s)
+}
+
+// detectRelations finds the tables of PermissionsMixin. A user model without it has none, which is no error; tables named in config are.
+func (d *database) detectRelations(ctx context.Context, s *schema) (err error) {
+	o := d.opts
+	s.groupsTable, s.groupsKey, err = d.relation(ctx, "user_groups_table", o.UserGroupsTable, o.UserTable+"_groups", "group_id")
+	if err != nil {
+		return err
+	}
+	s.permsTable, s.permsKey, err = d.relation(ctx, "user_permissions_table", o.UserPermissionsTable, o.UserTable+"_user_permissions", "permission_id")
+	if err != nil {
+		return err
+	}
+	there := func(table string) bool {
+		columns, e := d.dialect.columns(ctx, d.db, table)
+		if e != nil && err == nil {
+			err = e
+		}
+		return len(columns) > 0
+	}
+	s.groups = s.groupsTable != "" && there(d.beside("auth_group"))
+	s.permissions = s.groups && s.permsTable != "" && there(d.beside("auth_permission")) && there(d.beside("auth_group_permissions")) && there(d.beside("django_content_type"))
+	return err
+}
+
+// beside is a table of django.contrib.auth in the schema of the user table.
+func (d *database) beside(table string) string {
+	if schema, _, ok := strings.Cut(d.opts.UserTable, "."); ok {
+		return schema + "." + table
+	}
+	return table
+}
+
+// relation finds a many-to-many table and its column for the user: the one that is neither the table's id nor the other side's.
+func (d *database) relation(ctx context.Context, key, named, derived, other string) (table, column string, err error) {
+	table = named
+	if table == "" {
+		table = derived
+	}
+	columns, err := d.dialect.columns(ctx, d.db, table)
+	if err != nil {
+		return "", "", err
+	}
+	if len(columns) == 0 {
+		if named != "" {
+			return "", "", wrong("there is no table %s, which %s names", named, key)
+		}
+		return "", "", nil
+	}
+	if column = d.opts.UserForeignKey; column == "" {
+		for c := range columns {
+			if c != "id" && c != other && strings.HasSuffix(c, "_id") {
+				if column != "" {
+					return "", "", wrong("table %s has more than one column that could point to the user (%s, %s): set user_foreign_key", table, min(c, column), max(c, column))
+				}
+				column = c
+			}
+		}
+	}
+	if _, ok := columns[column]; !ok {
+		return "", "", wrong("table %s has no column that points to the user: set user_foreign_key; its columns are %s", table, strings.Join(slices.Sorted(maps.Keys(columns)), ", "))
+	}
+	if _, ok := columns[other]; !ok {
+		return "", "", wrong("table %s has no column %s: set %s right", table, other, key)
+	}
+	return table, column, nil
+}
+
+// idKindOf tells by the column's type what a primary key is. Django's UUIDField is uuid in PostgreSQL and char(32) in SQLite; CharField is varchar(…) in both.
+func idKindOf(columnType string) idKind {
+	switch {
+	case strings.Contains(columnType, "int"), strings.Contains(columnType, "serial"):
+		return idInteger
+	case columnType == "uuid", columnType == "char(32)":
+		return idUUID
+	}
+	return idText
+}
+
+// normalID is the one form of a primary key: no leading zeros, UUIDs without hyphens in lower case. false: it cannot be one.
+func normalID(id string, kind idKind) (string, bool) {
+	switch kind {
+	case idInteger:
+		n, err := strconv.ParseInt(id, 10, 64)
+		return strconv.FormatInt(n, 10), err == nil
+	case idUUID:
+		hex := strings.ToLower(strings.ReplaceAll(id, "-", ""))
+		return hex, len(hex) == 32 && strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return id, id != "" && !strings.ContainsRune(id, 0) // PostgreSQL has no NUL in text
+}
+
+// build writes the queries. A user and its groups and permissions are one query, so that a login costs two.
+func (d *database) build(s *schema) *queries {
+	o, p := d.opts, d.dialect.param()
+	sessionTable, userTable := quoteName(o.SessionTable), quoteName(o.UserTable)
+	id := "u." + quoteName(o.UserIDColumn)
+	beside := func(table string) string { return quoteName(d.beside(table)) }
+
+	flag := func(there bool, name, absent string) string {
+		if !there {
+			return absent
+		}
+		return `COALESCE(CAST(u."` + name + `" AS INTEGER), 0)`
+	}
+	password, groups, perms := "NULL", "'[]'", "'[]'"
+	if s.password {
+		password = `u."password"`
+	}
+	if s.groups {
+		groups = `COALESCE(CAST((SELECT ` + d.dialect.list("g.name") + ` FROM ` + quoteName(s.groupsTable) + ` ug JOIN ` + beside("auth_group") + ` g ON g.id = ug.group_id` +
+			` WHERE ug.` + quoteName(s.groupsKey) + ` = ` + id + `) AS TEXT), '[]')`
+	}
+	if s.permissions {
+		perms = `COALESCE(CAST((SELECT ` + d.dialect.list("ct.app_label || '.' || p.codename") + ` FROM (` +
+			`SELECT up.permission_id AS id FROM ` + quoteName(s.permsTable) + ` up WHERE up.` + quoteName(s.permsKey) + ` = ` + id +
+			` UNION SELECT gp.permission_id FROM ` + beside("auth_group_permissions") + ` gp JOIN ` + quoteName(s.groupsTable) + ` ug ON ug.group_id = gp.group_id WHERE ug.` + quoteName(s.groupsKey) + ` = ` + id +
+			`) x JOIN ` + beside("auth_permission") + ` p ON p.id = x.id JOIN ` + beside("django_content_type") + ` ct ON ct.id = p.content_type_id) AS TEXT), '[]')`
+	}
+	fields := []string{`CAST(` + id + ` AS TEXT)`, password, flag(s.active, "is_active", "1"), flag(s.staff, "is_staff", "0"), flag(s.superuser, "is_superuser", "0"), groups, perms}
+	for _, a := range s.attributes {
+		fields = append(fields, `CAST(u.`+quoteName(a)+` AS TEXT)`)
+	}
+	user := `SELECT ` + strings.Join(fields, ", ") + ` FROM ` + userTable + ` u WHERE `
+	q := &queries{schema: s, ping: "SELECT 1", user: user + d.dialect.is(id, s.id), users: user + d.dialect.in(id, s.id)}
+	if o.Engine == EngineDB {
+		q.session = `SELECT session_data, ` + d.dialect.expire() + ` FROM ` + sessionTable + ` WHERE session_key = ` + p
+		q.sessions = `SELECT session_key, session_data, ` + d.dialect.expire() + ` FROM ` + sessionTable + ` WHERE ` + d.dialect.in("session_key", idText)
+	}
+	return q
+}
+
+// try runs every query for nobody.
+func (d *database) try(ctx context.Context, q *queries) error {
+	nobody := map[idKind]string{idText: "-", idInteger: "-1", idUUID: strings.Repeat("0", 32)}[q.schema.id]
+	list, err := d.dialect.args([]string{nobody}, q.schema.id)
+	if err != nil {
+		return err
+	}
+	keys, err := d.dialect.args([]string{"-"}, idText)
+	if err != nil {
+		return err
+	}
+	for _, t := range []struct {
+		query string
+		arg   any
+	}{{q.session, "-"}, {q.sessions, keys}, {q.user, d.dialect.arg(nobody, q.schema.id)}, {q.users, list}} {
+		if t.query == "" {
+			continue
+		}
+		rows, err := d.db.QueryContext(ctx, t.query, t.arg)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+		}
+		if err := rows.Close(); err != nil {
+			return err
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
