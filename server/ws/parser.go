@@ -179,8 +179,14 @@ func (p *Parser) fail(e *CloseError, part **Partial) (Event, []byte, bool, error
 func (p *Parser) header(b []byte, cfg *Config, part *Partial) (n int, err *CloseError) {
 	h := b
 	if p.hdrN > 0 || len(b) < 2 || len(b) < headerLen(b[1]) {
-		need := 2
-		for p.hdrN < uint8(need) {
+		for {
+			need := 2
+			if p.hdrN >= 2 {
+				need = headerLen(p.hdr[1])
+			}
+			if int(p.hdrN) == need {
+				break
+			}
 			if n == len(b) {
 				return n, nil
 			}
@@ -192,11 +198,8 @@ func (p *Parser) header(b []byte, cfg *Config, part *Partial) (n int, err *Close
 					return n, err
 				}
 			}
-			if p.hdrN >= 2 {
-				need = headerLen(p.hdr[1])
-			}
 		}
-		h = p.hdr[:need]
+		h = p.hdr[:p.hdrN]
 		p.hdrN = 0
 	} else {
 		if err := p.checkStart(b[0], b[1], cfg.Client); err != nil {
