@@ -95,9 +95,6 @@ func Unquote(token string) (string, error) {
 	if token == "" {
 		return "", &NameError{What: "token", Reason: "is empty"}
 	}
-	if !strings.Contains(token, "%") && plain(token) && !strings.Contains(token, ".") {
-		return token, nil
-	}
 	value := make([]byte, 0, len(token))
 	for i := 0; i < len(token); i++ {
 		c := token[i]

@@ -62,7 +62,7 @@ func Match(pattern, name string) bool {
 	if !isWild(pattern) {
 		return pattern == name && name != "" && !isWild(name)
 	}
-	if isWild(name) || emptyToken(name) {
+	if !noWildcardNorEmptyToken(name) {
 		return false
 	}
 	return matchTokens(pattern, name)
@@ -70,23 +70,35 @@ func Match(pattern, name string) bool {
 
 // matchTokens matches a pattern with wildcards, or the rest of one, against a name without empty tokens.
 func matchTokens(p, name string) bool {
-	for {
-		if p == ">" {
-			return name != ""
+	i, j := 0, 0 // where the next token of name and p starts
+	for j < len(p) {
+		switch p[j] {
+		case '>':
+			return j == len(p)-1 && i < len(name)
+		case '*':
+			if i == len(name) {
+				return false
+			}
+			for i < len(name) && name[i] != '.' {
+				i++
+			}
+			j++
+		default:
+			for ; j < len(p) && p[j] != '.'; i, j = i+1, j+1 {
+				if i == len(name) || name[i] != p[j] {
+					return false
+				}
+			}
 		}
-		pt, prest, pmore := strings.Cut(p, ".")
-		nt, nrest, nmore := strings.Cut(name, ".")
-		if pt != "*" && pt != nt {
+		if j == len(p) {
+			return i == len(name)
+		}
+		if p[j] != '.' || i == len(name) || name[i] != '.' {
 			return false
 		}
-		if pmore != nmore {
-			return false
-		}
-		if !pmore {
-			return true
-		}
-		p, name = prest, nrest
+		i, j = i+1, j+1
 	}
+	return false
 }
 
 // Covers reports whether pattern matches every name that other matches. other may be a name.
