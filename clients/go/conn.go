@@ -8,15 +8,11 @@ import (
 	"time"
 )
 
-// pongGrace is what a server gets beyond its ping period before it counts as dead (DESIGN: a ping is answered within 10 s).
-const pongGrace = 10 * time.Second
-
 // Conn is a connection that comes back by itself. Its methods may be called concurrently, also from callbacks.
 type Conn struct {
 	// static
 	url   string
 	o     Options
-	grace time.Duration
 	queue *queue
 	inbox chan Message       // for Receive; never closed
 	ctx   context.Context    // ends with Close: it bounds connects and waits between them
@@ -49,7 +45,6 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	c := &Conn{
 		url:    url,
 		o:      o,
-		grace:  pongGrace,
 		queue:  newQueue(o.Queue),
 		inbox:  make(chan Message, o.Queue),
 		first:  make(chan error, 1),
@@ -285,7 +280,7 @@ func (c *Conn) onWelcome(l *link, f *frame) error {
 	l.welcomed = true
 	if f.Ping > 0 {
 		l.mu.Lock()
-		l.silence = time.Duration(f.Ping*float64(time.Second)) + c.grace
+		l.silence = time.Duration(f.Ping*float64(time.Second)) + c.o.grace
 		l.mu.Unlock()
 	}
 	c.mu.Lock()

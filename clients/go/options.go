@@ -72,7 +72,12 @@ type Options struct {
 
 	// TLS is used for wss:// addresses. Default: the system's roots.
 	TLS *tls.Config
+
+	grace time.Duration // beyond the server's ping period before it counts as dead; tests shorten it
 }
+
+// pongGrace is what the protocol gives either side to answer a ping.
+const pongGrace = 10 * time.Second
 
 func (o Options) withDefaults() (Options, error) {
 	o.Carrier = cmp.Or(o.Carrier, CarrierHeader)
@@ -81,6 +86,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.RetryMin = cmp.Or(o.RetryMin, 500*time.Millisecond)
 	o.RetryMax = max(cmp.Or(o.RetryMax, 30*time.Second), o.RetryMin)
 	o.MaxMessage = cmp.Or(o.MaxMessage, 16<<20)
+	o.grace = cmp.Or(o.grace, pongGrace)
 	switch o.Carrier {
 	case CarrierHeader, CarrierSubprotocol, CarrierQuery, CarrierMessage:
 	default:
