@@ -1,0 +1,256 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gatecast/gatecast/authn"
+)
+
+// check judges what no package sees alone: settings of one section against those of another.
+func (s *Settings) check() {
+	s.checkChain()
+	s.checkIDs()
+	s.checkGrants()
+	s.checkListeners()
+	s.checkSecrets()
+	s.checkCarriers()
+	s.checkSizes()
+}
+
+// verifiers tells for every name the chain may have whether its section is filled in.
+func (s *Settings) verifiers() map[string]bool {
+	a := &s.Config.Authn
+	known := map[string]bool{"jwt": a.HasJWT(), "django": a.HasDjango(), VerifierDev: s.Input.Dev}
+	for name, site := range a.Django.Sites {
+		known["django:"+name] = isSite(&site)
+	}
+	return known
+}
+
+// checkChain asks that every verifier of the chain is configured. The default chain names all kinds there are, so
+// from it (also written out, as in the golden file) those without a section are left out.
+func (s *Settings) checkChain() {
+	chain := s.Config.Authn.Chain
+	known := s.verifiers()
+	isDefault := slices.Equal(withoutDev(chain), authn.DefaultOptions().Chain)
+	var kept []string
+	for _, name := range chain {
+		configured, exists := known[name]
+		switch {
+		case configured:
+			kept = append(kept, name)
+		case !exists && strings.HasPrefix(name, "django:"):
+			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q needs the section [authn.django.sites.%s]", name, strings.TrimPrefix(name, "django:")))
+		case !exists:
+			s.failAt("authn.chain", fmt.Sprintf("authn.chain: no verifier is called %q%s", name, suggest(name, slices.Sorted(maps.Keys(known)))))
+		case !isDefault && name != VerifierDev && !s.Input.Dev:
+			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q is not configured; %s, or take it out of the chain", name, needs(name)))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if known[name] && !slices.Contains(chain, name) {
+			s.warnAt("authn.chain", "authn.chain: %q is configured but not in the chain, so nobody logs in with it", name)
+		}
+	}
+	if len(kept) == 0 && !s.Config.Authn.Anonymous && s.err() == nil {
+		s.failAt("authn.chain", "authn.chain: nobody could log in: "+needs("django")+"; or "+needs("jwt")+"; or set authn.anonymous = true; or try it out with: gatecast serve -dev")
+	}
+	s.Config.Authn.Chain = kept
+}
+
+func withoutDev(chain []string) []string {
+	return slices.DeleteFunc(slices.Clone(chain), func(name string) bool { return name == VerifierDev })
+}
+
+func needs(verifier string) string {
+	if verifier == "jwt" {
+		return "set authn.jwt.secret"
+	}
+	return "fill [authn." + strings.Replace(verifier, ":", ".sites.", 1) + "] with what `manage.py gatecast_keys` prints"
+}
+
+// checkIDs warns when two verifiers may give one id to two people.
+func (s *Settings) checkIDs() {
+	byPrefix := map[string][]string{}
+	for _, name := range s.Config.Authn.Chain {
+		prefix := ""
+		switch site, isSite := strings.CutPrefix(name, "django:"); {
+		case isSite:
+			prefix = s.Config.Authn.Django.Sites[site].UserPrefix
+		case name == "django":
+			prefix = s.Config.Authn.Django.UserPrefix
+		case name == "jwt":
+			prefix = s.Config.Authn.JWT.UserPrefix
+		default:
+			continue
+		}
+		byPrefix[prefix] = append(byPrefix[prefix], name)
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(byPrefix)) {
+		if names := byPrefix[prefix]; len(names) > 1 {
+			s.warnAt("authn.chain", "authn.chain: %s give the same ids (user_prefix = %q): right if they know the same people; else give one a user_prefix of its own",
+				strings.Join(names, " and "), prefix)
+		}
+	}
+}
+
+func (s *Settings) checkGrants() {
+	for i := range s.Config.Grants {
+		if _, err := authn.CompileRules(s.Config.Grants[i : i+1]); err != nil {
+			s.judge(fmt.Sprintf("grants[%d]", i), err)
+		}
+	}
+	if len(s.Config.Grants) == 0 {
+		s.warn(fmt.Errorf("there are no [[grants]]: users hear only their own group user.ID and what backends add them to"))
+	}
+}
+
+type listener struct{ key, address string }
+
+// loopback reports whether only programs on this machine can connect.
+func (l listener) loopback() bool {
+	host, _, err := net.SplitHostPort(l.address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+func (s *Settings) listeners() []listener {
+	c := &s.Config
+	all := []listener{{"server.listen", c.Server.Listen}, {"admin.listen", c.Admin.Listen}}
+	if c.Broker.URL == "" {
+		all = append(all, listener{"broker.listen", c.Broker.Listen}, listener{"broker.cluster.listen", c.Broker.Cluster.Listen})
+	}
+	return all
+}
+
+// checkListeners asks that two listeners do not want one port, and warns of plain text beyond this machine. (The
+// broker refuses that by itself.)
+func (s *Settings) checkListeners() {
+	c := &s.Config
+	taken := map[string]string{}
+	for _, l := range s.listeners() {
+		_, port, err := net.SplitHostPort(l.address)
+		if l.address == "" || err != nil || port == "0" {
+			continue
+		}
+		if other, ok := taken[port]; ok {
+			s.failAt(l.key, fmt.Sprintf("%s: port %s is taken by %s; give each its own", l.key, port, other))
+		}
+		taken[port] = l.key
+	}
+	if s.Input.Dev {
+		return
+	}
+	if l := (listener{"admin.listen", c.Admin.Listen}); l.address != "" && !l.loopback() {
+		if len(c.Admin.Keys) == 0 {
+			s.failAt(l.key, fmt.Sprintf("admin.listen: %q is reachable beyond this machine and there is no key; add [[admin.keys]], or listen on 127.0.0.1", l.address))
+		} else {
+			s.warnAt(l.key, "admin.listen: %q is reachable beyond this machine in plain HTTP: keys cross the network unencrypted; keep it in a private network", l.address)
+		}
+	}
+	if l := (listener{"server.listen", c.Server.Listen}); !l.loopback() && c.Server.TLS.Cert == "" {
+		s.warnAt(l.key, "server.listen: %q is reachable beyond this machine without TLS: right only behind a proxy that has it", l.address)
+	}
+	if l := (listener{"broker.cluster.listen", c.Broker.Cluster.Listen}); c.Broker.URL == "" && l.address != "" && !l.loopback() && c.Broker.TLS.Cert == "" {
+		s.warnAt(l.key, "broker.cluster.listen: %q carries all messages in plain text; set broker.tls.cert and key, or keep it in a private network", l.address)
+	}
+}
+
+// checkSecrets refuses secrets that stand in examples.
+func (s *Settings) checkSecrets() {
+	if s.Input.Dev {
+		return
+	}
+	c := &s.Config
+	look := func(path, secret string) {
+		if isPlaceholder(secret) {
+			s.failAt(path, path+": this is a placeholder; make a secret with: openssl rand -hex 32")
+		}
+	}
+	look("authn.jwt.secret", c.Authn.JWT.Secret)
+	look("broker.token", c.Broker.Token)
+	look("broker.password", c.Broker.Password)
+	look("broker.cluster.token", c.Broker.Cluster.Token)
+	for i := range c.Broker.Services {
+		look(fmt.Sprintf("broker.services[%d].token", i), c.Broker.Services[i].Token)
+	}
+	for i := range c.Admin.Keys {
+		look(fmt.Sprintf("admin.keys[%d].key", i), c.Admin.Keys[i].Key)
+		if k := c.Admin.Keys[i].Key; k != "" && len(k) < 16 {
+			s.warnAt(fmt.Sprintf("admin.keys[%d].key", i), "admin.keys[%d].key: %d bytes are easy to guess; make one with: openssl rand -hex 32", i, len(k))
+		}
+	}
+}
+
+// isPlaceholder knows what people copy from documentation.
+func isPlaceholder(secret string) bool {
+	s := strings.ToLower(secret)
+	for _, word := range []string{"changeme", "change-me", "change_me", "openssl rand", "openssl-rand", "your-secret", "your_secret", "replace-me", "replace_me", "placeholder", "django-insecure", "xxxxxxxx"} {
+		if strings.Contains(s, word) {
+			return true
+		}
+	}
+	return s == "secret" || s == "password" || s == "example" || s == "test" || s == "token"
+}
+
+// checkCarriers asks that what is verified can also arrive.
+func (s *Settings) checkCarriers() {
+	a := &s.Config.Authn
+	has := func(carriers ...string) bool {
+		return slices.ContainsFunc(carriers, func(c string) bool { return slices.Contains(a.Carriers, c) })
+	}
+	for _, name := range a.Chain {
+		if (name == "django" || strings.HasPrefix(name, "django:")) && !has("cookie") {
+			s.failAt("authn.carriers", fmt.Sprintf("authn.carriers: %q reads a cookie; add \"cookie\"", name))
+		}
+		if name == "jwt" && !has("header", "subprotocol", "query", "message") {
+			s.failAt("authn.carriers", `authn.carriers: "jwt" reads a token; add "header", "subprotocol", "message" or "query"`)
+		}
+	}
+	if slices.Contains(s.Config.Server.Origins, "*") && has("cookie") && !s.Input.Dev {
+		s.warnAt("server.origins", `server.origins: "*" lets every web page use the cookies of its visitors; list the origins instead`)
+	}
+	for name, site := range s.Config.Authn.Django.Sites {
+		for other, o := range s.Config.Authn.Django.Sites {
+			if name < other && site.CookieName == o.CookieName {
+				s.warnAt("authn.django.sites", "authn.django.sites: %s and %s read the same cookie %q; on one host browsers send only one of them", name, other, site.CookieName)
+			}
+		}
+	}
+}
+
+// checkSizes asks that a message that is accepted can also be carried and queued.
+func (s *Settings) checkSizes() {
+	c := &s.Config
+	if n, limit := c.Server.Limits.MessageBytes, c.Broker.MaxPayload; limit > 0 && n+1024 > limit {
+		s.failAt("server.limits.message_bytes", fmt.Sprintf("server.limits.message_bytes: %d bytes and their headers do not fit in broker.max_payload = %d; raise that", n, limit))
+	}
+	if n, p := c.Server.Limits.MessageBytes, c.Server.Limits.PendingBytes; n > 0 && p > 0 && n > p {
+		s.failAt("server.limits.pending_bytes", fmt.Sprintf("server.limits.pending_bytes: %d is less than server.limits.message_bytes = %d: one message would make its reader a slow conn", p, n))
+	}
+}
+
+// locate makes paths that are relative to config.toml known to the verifiers that read them.
+func (s *Settings) locate() {
+	base := ""
+	if s.Input.Path != "" {
+		base = filepath.Dir(s.Input.Path)
+	}
+	s.Config.Authn.Django.BaseDir = base
+	for name, site := range s.Config.Authn.Django.Sites {
+		site.BaseDir = base
+		s.Config.Authn.Django.Sites[name] = site
+	}
+}

@@ -1,0 +1,153 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"reflect"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/authn/django"
+	"github.com/gatecast/gatecast/authn/jwt"
+	"github.com/gatecast/gatecast/broker"
+	"github.com/gatecast/gatecast/server"
+	"github.com/gatecast/gatecast/server/admin"
+)
+
+// Config is config.toml: each package's Options under its section.
+type Config struct {
+	// Where browsers connect, and how their sockets are owned.
+	Server server.Options `toml:"server"`
+	// How this node leaves on SIGTERM: not ready, wait delay, then close its conns spread over window.
+	Drain server.DrainOptions `toml:"drain"`
+	// The NATS that carries messages between nodes and from services: embedded, or an existing cluster at url.
+	Broker broker.Options `toml:"broker"`
+	// Who may connect: which credentials are looked for, where, and who verifies them.
+	Authn Authn `toml:"authn"`
+	// What users may hear and say. Rules add up; without any, a user hears only the own group user.ID and anonymous users
+	// nothing. Patterns may hold {id}, {kind}, {conn}, {groups} and {attr.NAME}. Taken over by a reload.
+	Grants []authn.Rule `toml:"grants"`
+	// How groups behave, by the first entry whose pattern fits. Taken over by a reload.
+	Groups []server.GroupRule `toml:"groups"`
+	// Paths for browser code that exists and knows no protocol of ours: one WebSocket, one set of groups.
+	Routes []server.Route `toml:"routes"`
+	// The HTTP API, /healthz, /readyz, /metrics and the admin page, on a listener of their own.
+	Admin admin.Options `toml:"admin"`
+	// What is written to standard error. Taken over by a reload.
+	Log Log `toml:"log"`
+}
+
+// Authn is the section [authn] with those of the verifiers.
+type Authn struct {
+	authn.Options
+	// JSON Web Tokens, named "jwt" in authn.chain. Configured when it has a secret.
+	JWT jwt.Options `toml:"jwt"`
+	// The sessions of a Django site, named "django" in authn.chain. Configured when it has a key or a database.
+	Django Django `toml:"django"`
+}
+
+// Django is the section [authn.django] with those of further sites.
+type Django struct {
+	django.Options
+	// Further Django sites, each named "django:NAME" in authn.chain. The keys of [authn.django], with the same defaults.
+	Sites map[string]django.Options `toml:"sites"`
+}
+
+// HasJWT reports whether [authn.jwt] is filled in.
+func (a *Authn) HasJWT() bool { return a.JWT.Secret != "" }
+
+// HasDjango reports whether [authn.django] is filled in.
+func (a *Authn) HasDjango() bool { return isSite(&a.Django.Options) }
+
+func isSite(o *django.Options) bool {
+	return o.SessionKey != "" || o.CookieKey != "" || o.HashKey != "" || o.Database != ""
+}
+
+// Log is the section [log].
+type Log struct {
+	// Level is the least that is written: "debug", "info", "warn" or "error".
+	Level string `toml:"level"`
+	// Format is "text" for people or "json" for log collectors.
+	Format string `toml:"format"`
+}
+
+// Default returns what holds when nothing is set.
+func Default() Config {
+	return Config{
+		Server: server.DefaultOptions(),
+		Drain:  server.DefaultDrainOptions(),
+		Broker: broker.DefaultOptions(),
+		Authn: Authn{
+			Options: authn.DefaultOptions(),
+			JWT:     jwt.DefaultOptions(),
+			Django:  Django{Options: django.DefaultOptions()},
+		},
+		Admin: admin.DefaultOptions(),
+		Log:   Log{Level: "info", Format: "text"},
+	}
+}
+
+// defaultOf is what a new entry of a list or map of tables starts from.
+func defaultOf(t reflect.Type) reflect.Value {
+	if t == reflect.TypeFor[django.Options]() {
+		return reflect.ValueOf(django.DefaultOptions())
+	}
+	return reflect.Zero(t)
+}
+
+// SlogLevel is Level for log/slog.
+func (l *Log) SlogLevel() (slog.Level, error) {
+	switch l.Level {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "info":
+		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, fmt.Errorf(`log.level: %q is unknown; use "debug", "info", "warn" or "error"`, l.Level)
+}
+
+// Validate tells what is wrong with l.
+func (l *Log) Validate() error {
+	if _, err := l.SlogLevel(); err != nil {
+		return err
+	}
+	if l.Format != "text" && l.Format != "json" {
+		return fmt.Errorf(`log.format: %q is unknown; use "text" or "json"`, l.Format)
+	}
+	return nil
+}
+
+// examples are what the golden file shows for keys of [[lists]], whose defaults are empty.
+var examples = map[string]string{
+	"broker.services.name":      `"django"`,
+	"broker.services.token":     `"at least 16 bytes, from openssl rand -hex 32"`,
+	"broker.services.subscribe": `["gc.g.*.news.>"]`,
+
+	"authn.django.sites.NAME.session_key": `""`,
+	"authn.django.sites.NAME.hash_key":    `""`,
+	"authn.django.sites.NAME.database":    `"postgres://gatecast:password@db.internal:5432/shop"`,
+	"authn.django.sites.NAME.cookie_name": `"shop_sessionid"`,
+	"authn.django.sites.NAME.user_prefix": `"shop-"`,
+
+	"grants.to":        `"authenticated"`,
+	"grants.join":      `["news.{kind}"]`,
+	"grants.subscribe": `["chat.>", "team.{groups}.*"]`,
+	"grants.publish":   `["chat.>"]`,
+	"grants.deny":      `["chat.private.>"]`,
+
+	"groups.pattern": `"chat.>"`,
+	"groups.slow":    `"close"`,
+	"groups.echo":    `true`,
+
+	"routes.path":    `"/ws/chat/{room}/"`,
+	"routes.groups":  `["chat.{room}"]`,
+	"routes.publish": `"chat.{room}"`,
+	"routes.deliver": `"data"`,
+
+	"admin.keys.name": `"django"`,
+	"admin.keys.key":  `"from-openssl-rand-hex-32"`,
+	"admin.keys.role": `"publish"`,
+}
