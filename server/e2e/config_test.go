@@ -15,9 +15,9 @@ import (
 // Credentials of every test node. They guard loopback ports of a test's own processes only.
 const (
 	jwtSecret    = "e2e-jwt-secret-0123456789abcdefghij"
-	serviceToken = "e2e-service-token"
-	spyToken     = "e2e-spy-token"
-	clusterToken = "e2e-cluster-token"
+	serviceToken = "e2e-service-token-0123456789"
+	spyToken     = "e2e-spy-token-0123456789"
+	clusterToken = "e2e-cluster-token-0123456789"
 	adminKey     = "e2e-admin-key-0123456789"
 	readKey      = "e2e-read-key-0123456789"
 	publishKey   = "e2e-publish-key-0123456789"
@@ -117,13 +117,17 @@ func baseConf() conf {
 // token signs a JWT for a user; extra claims are laid over sub and an hour's exp.
 func token(t testing.TB, user string, extra ...jwt.MapClaims) string {
 	t.Helper()
-	claims := jwt.MapClaims{"sub": user, "exp": time.Now().Add(time.Hour).Unix()}
-	for _, e := range extra {
-		maps.Copy(claims, e)
-	}
-	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(jwtSecret))
+	s, err := sign(user, extra...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func sign(user string, extra ...jwt.MapClaims) (string, error) {
+	claims := jwt.MapClaims{"sub": user, "exp": time.Now().Add(time.Hour).Unix()}
+	for _, e := range extra {
+		maps.Copy(claims, e)
+	}
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(jwtSecret))
 }

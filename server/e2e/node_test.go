@@ -27,6 +27,7 @@ type node struct {
 	name string
 	dir  string
 	conf conf
+	env  []string // more than the usual
 	addr string // WebSocket listener
 	api  string // admin listener
 	nats string // broker's client listener
@@ -53,18 +54,18 @@ func nodeConf(t testing.TB, name string, extra conf) conf {
 }
 
 // startNode starts a node, waits until it is ready, and ends it with the test.
-func startNode(t testing.TB, name string, extra conf) *node {
+func startNode(t testing.TB, name string, extra conf, env ...string) *node {
 	t.Helper()
-	n := launchNode(t, name, extra)
+	n := launchNode(t, name, extra, env...)
 	n.waitReady()
 	return n
 }
 
 // launchNode starts a node without waiting for it.
-func launchNode(t testing.TB, name string, extra conf) *node {
+func launchNode(t testing.TB, name string, extra conf, env ...string) *node {
 	t.Helper()
 	c := nodeConf(t, name, extra)
-	n := &node{t: t, name: name, dir: t.TempDir(), conf: c, logs: newLogs(), done: make(chan struct{})}
+	n := &node{t: t, name: name, dir: t.TempDir(), conf: c, env: env, logs: newLogs(), done: make(chan struct{})}
 	n.addr, n.api = c["server.listen"].(string), c["admin.listen"].(string)
 	n.nats, _ = c["broker.listen"].(string)
 	n.exec()
@@ -77,7 +78,7 @@ func (n *node) exec() {
 	n.t.Helper()
 	n.cmd = exec.Command(gatecast(n.t), "serve", "-config", n.conf.write(n.t, n.dir))
 	n.cmd.Dir = n.dir
-	n.cmd.Env = append(cleanEnv(), "GORACE=halt_on_error=0 exitcode=66")
+	n.cmd.Env = append(append(cleanEnv(), "GORACE=halt_on_error=0 exitcode=66"), n.env...)
 	n.cmd.Stdout, n.cmd.Stderr = n.logs, n.logs
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/gatecast/gatecast/authn/django/pgtest"
 )
 
 // site is the Django project of django/, running on one release and one database.
@@ -32,7 +34,7 @@ type site struct {
 
 type siteOptions struct {
 	release    release
-	postgres   bool
+	postgres   *pgtest.Server // nil = SQLite
 	engine     string // of sessions; "" = db
 	customUser bool
 	secret     string
@@ -63,8 +65,8 @@ func newSite(t testing.TB, o siteOptions) *site {
 	if o.customUser {
 		s.env = append(s.env, "SITE_CUSTOM_USER=1")
 	}
-	if o.postgres {
-		s.env = append(s.env, "SITE_POSTGRES="+postgresDatabase(t))
+	if o.postgres != nil {
+		s.env = append(s.env, fmt.Sprintf("SITE_POSTGRES=127.0.0.1,%d,%s,postgres,none", o.postgres.Port, o.postgres.CreateDatabase(t)))
 	} else {
 		s.env = append(s.env, "SITE_SQLITE="+filepath.Join(scratch(t), "site.sqlite3"))
 	}
@@ -265,7 +267,7 @@ func (s *site) create(username, password string, fields map[string]any) string {
 	return id
 }
 
-// session is the header a browser sends with its cookie and the page's origin.
+// cookieHeader is what a browser sends with its cookie and the page's origin.
 func cookieHeader(n *node, value string) header {
 	return header{"Cookie: theme=dark; sessionid=" + value, "Origin: http://" + n.addr}
 }
