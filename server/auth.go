@@ -1,0 +1,123 @@
+package server
+
+import (
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/server/hub"
+	"github.com/gatecast/gatecast/server/loop"
+	"github.com/gatecast/gatecast/server/wire"
+)
+
+// authOp is an auth op that is being verified.
+type authOp struct {
+	id    int64
+	hasID bool
+}
+
+// auth verifies a token: the first login of a waiting conn, the raise of an anonymous one, or a new credential
+// of the same user. What the conn sends meanwhile waits.
+func (o *owner) auth(slot uint32, c *conn, op *wire.Op) {
+	if !o.node.messageCarrier && c.state != stateWaiting {
+		o.refuseOp(slot, op, &opError{wire.CodeForbidden, `login by message is off; add "message" to authn.carriers`})
+		return
+	}
+	r := &authn.Request{Message: string(op.Token), Remote: c.address()}
+	c.flags |= flagHeld
+	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r, op: &authOp{op.ID, op.HasID}}
+	if !o.node.logins.submit(job) {
+		o.loop.Post(loop.Task{Kind: taskLogin, Slot: slot, Gen: job.gen, P: &verdict{job: job, err: errBusy}})
+	}
+}
+
+// authDecided goes on after an auth op.
+func (o *owner) authDecided(slot uint32, c *conn, v *verdict) {
+	if c.state == stateClosing {
+		return
+	}
+	c.flags &^= flagHeld
+	reply := wire.Op{HasID: v.job.op.hasID, ID: v.job.op.id, Kind: wire.OpAuth}
+	switch {
+	case c.state == stateWaiting && v.err != nil:
+		e := refuseLogin(v.err)
+		o.node.counters.handshake("refused", e.word)
+		o.logConn(slot, "login refused", "reason", e.word, "detail", v.err.Error())
+		o.end(slot, e)
+		return
+	case c.state == stateWaiting:
+		if v.job.op.hasID {
+			o.ok(slot, &reply, nil)
+		}
+		// Ops sent behind the auth run after the welcome, in welcome's release and goOn.
+		o.admit(slot, c, v)
+		return
+	case c.state != stateOpen:
+		return
+	case v.err != nil:
+		e := refuseLogin(v.err)
+		o.logConn(slot, "login refused", "reason", e.word, "detail", v.err.Error())
+		code := e.errorCode()
+		o.refuseOp(slot, &reply, &opError{code, e.reason})
+	case v.id.ID == "" || o.logins[slot].ID != "" && v.id.ID != o.logins[slot].ID:
+		o.refuseOp(slot, &reply, &opError{wire.CodeForbidden, "this is another user's login; open another conn for it"})
+	default:
+		o.renew(slot, c, v)
+		o.ok(slot, &reply, nil)
+	}
+	o.goOn(slot, c)
+	if c.state != stateClosing {
+		o.release(slot, c)
+	}
+}
+
+// renew gives a conn a new login of the same user, or raises an anonymous one: memberships that the new grants
+// do not cover end, those they bring begin.
+func (o *owner) renew(slot uint32, c *conn, v *verdict) {
+	raised := o.logins[slot].ID == "" && v.id.ID != ""
+	if limit := o.node.opts.Limits.ConnsPerUser; raised && limit > 0 {
+		ok, oldest := o.node.users.acquire(v.id.ID, o.loop.ID(slot), limit, o.node.opts.Limits.ConnsPerUserPolicy == "replace")
+		if !ok {
+			o.end(slot, ending{code: closeLimit, reason: "this user has too many conns", word: "conns_per_user"})
+			return
+		}
+		c.flags |= flagUserCount
+		o.node.endID(oldest, ending{code: closeReplaced, reason: "replaced by a newer conn of this user", word: "replaced"})
+	}
+	o.logins[slot] = &login{Identity: v.id, grants: v.grants}
+	o.setExpiry(slot, c, v.id)
+	var lost []string
+	for name, how := range o.hub.GroupsOf(slot) {
+		if how != hub.ByBackend && !v.grants.CanSubscribe([]byte(name)) {
+			lost = append(lost, name)
+		}
+	}
+	for _, name := range lost {
+		o.discard(slot, []byte(name))
+		o.tellDiscarded(slot, c, name)
+	}
+	var gained []string
+	for _, name := range v.grants.Join() {
+		if _, member := o.hub.Has([]byte(name), slot); !member {
+			gained = append(gained, name)
+		}
+	}
+	if len(gained) > 0 {
+		o.add(&addition{slot: slot, gen: o.loop.ID(slot).Gen(), names: gained, how: hub.ByRule, done: (*owner).addedForConn})
+	}
+}
+
+// addedForConn tells a conn of groups that it did not ask for.
+func (o *owner) addedForConn(a *addition) {
+	c := o.conns.at(a.slot)
+	for i, name := range a.names {
+		if a.errs[i] == nil && !c.is(flagRaw) {
+			o.sendJSON(a.slot, wire.AppendGroupAdded(o.json[:0], []byte(name)))
+		}
+	}
+	o.enter(a)
+}
+
+// tellDiscarded tells a conn that it was taken out of a group.
+func (o *owner) tellDiscarded(slot uint32, c *conn, name string) {
+	if !c.is(flagRaw) {
+		o.sendJSON(slot, wire.AppendGroupDiscarded(o.json[:0], []byte(name)))
+	}
+}

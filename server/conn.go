@@ -1,0 +1,131 @@
+package server
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/server/ws"
+)
+
+// connState is where a conn is in its life:
+//
+//	free ─► reading ─► verifying ─► joining ─► open ─► closing ─► free
+//	         header      │   ▲         ▲
+//	                     ▼   │ auth    │
+//	                   waiting ────────┘
+//
+// reading collects the header block; verifying waits for authn; waiting has answered 101 and waits for the
+// auth op (first-message login); joining waits for the barriers of the groups of its welcome; open serves ops;
+// closing has said its last word and waits for the loop to let the socket go. Every state may go to closing.
+type connState uint8
+
+const (
+	stateFree connState = iota
+	stateReading
+	stateVerifying
+	stateWaiting
+	stateJoining
+	stateOpen
+	stateClosing
+)
+
+var stateNames = [...]string{"free", "reading", "verifying", "waiting", "joining", "open", "closing"}
+
+func (s connState) String() string { return stateNames[s] }
+
+// Flags of a conn.
+const (
+	flagRaw       uint8 = 1 << iota // on a [[routes]] path: no protocol of ours
+	flagData                        // raw route with deliver = "data"
+	flagAdding                      // has an entry in owner.adding
+	flagHeld                        // input is held back in owner.intake until an auth op is decided
+	flagPartial                     // has an entry in owner.partials
+	flagCounted                     // counts against conns_per_address
+	flagUserCount                   // counts against conns_per_user
+	flagUpgraded                    // 101 is sent: refusals are close frames from here on
+)
+
+// conn is one socket above the loop: no pointers, so the garbage collector does not look at the table of conns.
+// What a conn needs only sometimes is kept in the owner's maps, by slot.
+type conn struct {
+	parser ws.Parser
+	id     uuid.UUID
+	addr   [16]byte // remote address, behind a trusted proxy the forwarded one
+	port   uint16
+
+	state connState
+	flags uint8
+	route uint16 // index+1 in Node.routes; 0 = native protocol
+
+	opened    uint32 // tick of the accept
+	pingAt    uint32 // tick of the ping not yet answered; 0 = none
+	pinged    uint32 // tick of the last ping
+	partialAt uint32 // tick the incomplete message began
+	limitedAt uint32 // tick since which every second saw a refused op; 0 = none
+	limitedTo uint32 // the last such tick
+	expires   int64  // unix seconds the identity ends; 0 = never
+
+	msgs, bytes, pings gcra
+}
+
+func (c *conn) is(flag uint8) bool { return c.flags&flag != 0 }
+
+func (c *conn) address() netip.Addr { return netip.AddrFrom16(c.addr).Unmap() }
+
+// login is who a conn is and what it may hear and say. Shared and immutable.
+type login struct {
+	*authn.Identity
+	grants *authn.Grants
+}
+
+// gcra is a rate limit (generic cell rate algorithm): the time, in microseconds since the node's start, at
+// which the conn would be back to having sent nothing.
+type gcra int64
+
+// take spends n of perSecond and tells whether they were there. The burst is one second's worth, and a single
+// n above it is let through when nothing else was spent.
+func (g *gcra) take(now time.Duration, n, perSecond int) bool {
+	if perSecond <= 0 {
+		return true
+	}
+	at, cost := int64(now/time.Microsecond), int64(n)*1e6/int64(perSecond)
+	tat := max(int64(*g), at)
+	if tat != at && tat+cost > at+1e6 {
+		return false
+	}
+	*g = gcra(tat + cost)
+	return true
+}
+
+// table is a slab of conns in chunks, so that growing copies nothing and a *conn stays where it is.
+type table struct {
+	chunks []*[chunkSize]conn
+}
+
+const chunkSize = 256
+
+// at returns the conn in slot, which must have been opened.
+func (t *table) at(slot uint32) *conn { return &t.chunks[slot/chunkSize][slot%chunkSize] }
+
+// grow returns the conn in slot, made if need be.
+func (t *table) grow(slot uint32) *conn {
+	for int(slot/chunkSize) >= len(t.chunks) {
+		t.chunks = append(t.chunks, new([chunkSize]conn))
+	}
+	return t.at(slot)
+}
+
+// appendUUID appends a conn id in its text form without allocating.
+func appendUUID(dst []byte, id uuid.UUID) []byte {
+	for i, part := range [...][]byte{id[0:4], id[4:6], id[6:8], id[8:10], id[10:16]} {
+		if i > 0 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, part)
+	}
+	return dst
+}

@@ -1,0 +1,345 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/broker"
+	"github.com/gatecast/gatecast/broker/subject"
+	"github.com/gatecast/gatecast/server/admin"
+	"github.com/gatecast/gatecast/server/hub"
+	"github.com/gatecast/gatecast/server/wire"
+)
+
+// A control verb (disconnect, revalidate, group_add, group_discard) reaches a node by HTTP (Call) or by NATS
+// (Serve), is asked of every node (Ask), and carried out on every loop of each.
+
+// control is the body of a control verb.
+type control struct {
+	Conn    string `json:"conn,omitempty"`
+	User    string `json:"user,omitempty"`
+	Session string `json:"session,omitempty"`
+	Group   string `json:"group,omitempty"`
+	Code    int    `json:"code,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// controlAnswer is what a verb did, on one node or on all.
+type controlAnswer struct {
+	OK      bool   `json:"ok"`
+	Conns   int    `json:"conns"`
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+func refusedControl(code, message string) []byte {
+	b, _ := json.Marshal(struct {
+		OK      bool   `json:"ok"`
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}{false, code, message})
+	return b
+}
+
+// Serve implements [broker.Handler].
+func (n *Node) Serve(ctx context.Context, verb string, body []byte) []byte {
+	return n.Call(ctx, verb, body)
+}
+
+// Call runs a control verb on every node of the cluster and adds up the answers.
+func (n *Node) Call(ctx context.Context, verb string, body []byte) []byte {
+	if err := admin.CheckCall(verb, body); err != nil {
+		var e *admin.Error
+		if errors.As(err, &e) {
+			return refusedControl(e.Code, e.Message)
+		}
+		return refusedControl(wire.CodeBadRequest, err.Error())
+	}
+	if !n.met(ctx) {
+		return refusedControl(wire.CodeUnavailable, "the node is starting")
+	}
+	var c control
+	if err := json.Unmarshal(body, &c); err != nil {
+		return refusedControl(wire.CodeBadRequest, err.Error())
+	}
+	if c.Group != "" {
+		if err := subject.CheckName(c.Group); err != nil {
+			return refusedControl(wire.CodeBadGroup, err.Error())
+		}
+	}
+	answers, err := n.broker.AskAll(ctx, verb, body)
+	if err != nil {
+		e := refuseOp(err)
+		return refusedControl(e.code, e.text)
+	}
+	total := controlAnswer{OK: true}
+	for _, a := range answers {
+		var got controlAnswer
+		switch {
+		case a.Err != nil:
+			return refusedControl(wire.CodeTimeout, "node "+a.Node+" did not answer: "+a.Err.Error())
+		case json.Unmarshal(a.Body, &got) != nil:
+			return refusedControl(wire.CodeInternal, "node "+a.Node+" answered nonsense")
+		case !got.OK:
+			return a.Body
+		}
+		total.Conns += got.Conns
+	}
+	b, _ := json.Marshal(total)
+	return b
+}
+
+// met waits until the node has its broker: a peer may ask before Open has returned.
+func (n *Node) met(ctx context.Context) bool {
+	select {
+	case <-n.brokerReady:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Ask implements [broker.Handler]: it answers for this node.
+func (n *Node) Ask(ctx context.Context, verb string, body []byte) ([]byte, error) {
+	if !n.met(ctx) {
+		return nil, ctx.Err()
+	}
+	switch verb {
+	case "groups":
+		return json.Marshal(n.localGroups())
+	case "connections":
+		var c control
+		if err := json.Unmarshal(body, &c); err != nil {
+			return nil, err
+		}
+		return json.Marshal(n.localConnections(c.User))
+	}
+	var c control
+	if err := json.Unmarshal(body, &c); err != nil {
+		return nil, err
+	}
+	switch verb {
+	case "disconnect":
+		return json.Marshal(n.disconnect(&c))
+	case "revalidate":
+		return json.Marshal(n.revalidateUser(ctx, c.User))
+	case "group_add":
+		return json.Marshal(n.addForBackend(ctx, &c))
+	case "group_discard":
+		return json.Marshal(n.discardForBackend(&c))
+	}
+	return nil, errors.New("unknown verb " + verb)
+}
+
+// onLoops runs f on every loop and waits for all: it must not be called on a loop. It returns false, and what f
+// wrote must not be read, if the loops ended before.
+func (n *Node) onLoops(f func(*owner)) bool {
+	t := newTally()
+	for _, o := range n.owners {
+		t.begin()
+		o.post(func(o *owner) {
+			defer t.end()
+			f(o)
+		})
+	}
+	return n.await(t)
+}
+
+// tally counts work that others do.
+type tally struct {
+	left atomic.Int64
+	done chan struct{} // closed when left is 0
+}
+
+// newTally returns a tally that await ends the first count of.
+func newTally() *tally {
+	t := &tally{done: make(chan struct{})}
+	t.left.Store(1)
+	return t
+}
+
+func (t *tally) begin() { t.left.Add(1) }
+
+func (t *tally) end() {
+	if t.left.Add(-1) == 0 {
+		close(t.done)
+	}
+}
+
+// await waits until all that began has ended, or until the loops are gone, and tells which.
+func (n *Node) await(t *tally) bool {
+	t.end()
+	select {
+	case <-t.done:
+		return true
+	case <-n.stopped:
+		return false
+	}
+}
+
+// matching returns the slots of the conns that a control is about, and of nobody if it names none.
+func (o *owner) matching(c *control) []uint32 {
+	var slots []uint32
+	switch {
+	case c.User != "":
+		for _, m := range o.hub.Members([]byte(subject.UserGroup(c.User))) {
+			if l := o.logins[m.Slot]; l != nil && l.ID == c.User { // the backend may have added others
+				slots = append(slots, m.Slot)
+			}
+		}
+		for slot, l := range o.joiners() {
+			if l.ID == c.User {
+				slots = append(slots, slot)
+			}
+		}
+	case c.Session != "":
+		for slot, l := range o.logins {
+			if l != nil && l.SessionHash == c.Session {
+				slots = append(slots, uint32(slot))
+			}
+		}
+	case c.Conn != "":
+		id, err := uuid.Parse(c.Conn)
+		if err != nil {
+			return nil
+		}
+		for slot, l := range o.logins {
+			if l != nil && o.conns.at(uint32(slot)).id == id {
+				slots = append(slots, uint32(slot))
+			}
+		}
+	}
+	return slices.DeleteFunc(slots, func(slot uint32) bool { return o.conns.at(slot).state == stateClosing })
+}
+
+// joiners yields the conns that are logged in and in no group yet.
+func (o *owner) joiners() iter.Seq2[uint32, *login] {
+	return func(yield func(uint32, *login) bool) {
+		if o.joining == 0 {
+			return
+		}
+		for slot, l := range o.logins {
+			if l != nil && o.conns.at(uint32(slot)).state == stateJoining && !yield(uint32(slot), l) {
+				return
+			}
+		}
+	}
+}
+
+// disconnect ends the conns of a user, session or conn id on this node, and keeps the session from coming back.
+func (n *Node) disconnect(c *control) controlAnswer {
+	e := ending{code: cmp.Or(c.Code, closeDisconnected), reason: cmp.Or(c.Reason, "disconnected by the backend"), word: "backend"}
+	if c.Session != "" {
+		n.chain.RevokeSession(c.Session, revokedFor)
+		n.revoked.session(c.Session)
+		e.word = "session_ended"
+	}
+	if c.User != "" {
+		n.chain.ForgetUser(c.User)
+		n.revoked.user(c.User)
+	}
+	var total counter
+	n.onLoops(func(o *owner) {
+		slots := o.matching(c)
+		for _, slot := range slots {
+			o.loop.Blame(slot)
+			o.end(slot, e)
+		}
+		total.Add(uint64(len(slots)))
+	})
+	native := 0
+	if c.Conn == "" {
+		native = n.broker.DisconnectNative(func(u broker.NativeUser) bool {
+			return c.User != "" && u.ID == c.User || c.Session != "" && u.SessionHash == c.Session
+		})
+	}
+	return controlAnswer{OK: true, Conns: int(total.Load()) + native}
+}
+
+// revokedFor is how long a session that was logged out is refused unread; a verifier may ask for longer.
+const revokedFor = 10 * time.Minute
+
+// addForBackend puts the conns of a user, or one conn, into a group: no grant is needed.
+func (n *Node) addForBackend(ctx context.Context, c *control) controlAnswer {
+	var mu sync.Mutex
+	conns, failed := 0, (*opError)(nil)
+	adds := newTally()
+	ok := n.onLoops(func(o *owner) {
+		for _, slot := range o.matching(c) {
+			if _, member := o.hub.Has([]byte(c.Group), slot); member {
+				o.hub.Add(c.Group, slot, hub.ByBackend)
+				mu.Lock()
+				conns++
+				mu.Unlock()
+				continue
+			}
+			adds.begin()
+			o.add(&addition{slot: slot, gen: o.loop.ID(slot).Gen(), names: []string{c.Group}, how: hub.ByBackend,
+				gone: adds.end,
+				done: func(o *owner, a *addition) {
+					defer adds.end()
+					mu.Lock()
+					defer mu.Unlock()
+					if failed = a.errs[0]; failed == nil {
+						conns++
+						o.addedForConn(a)
+					}
+				}})
+		}
+	})
+	if !ok || !n.await(adds) {
+		return controlAnswer{Code: wire.CodeUnavailable, Message: "the node is going away"}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if failed != nil {
+		return controlAnswer{Code: failed.code, Message: failed.text}
+	}
+	return controlAnswer{OK: true, Conns: conns}
+}
+
+// discardForBackend takes the conns of a user, or one conn, out of a group.
+func (n *Node) discardForBackend(c *control) controlAnswer {
+	var total counter
+	n.onLoops(func(o *owner) {
+		for _, slot := range o.matching(c) {
+			if o.discard(slot, []byte(c.Group)) {
+				o.tellDiscarded(slot, o.conns.at(slot), c.Group)
+				total.Add(1)
+			}
+		}
+	})
+	return controlAnswer{OK: true, Conns: int(total.Load())}
+}
+
+// AuthenticateNative implements [broker.Handler]: the same chain and grants as for a socket.
+func (n *Node) AuthenticateNative(ctx context.Context, token, remote string) (broker.NativeUser, error) {
+	r := &authn.Request{Message: token, Remote: parseRemote(remote)}
+	id, err := n.chain.Authenticate(ctx, r)
+	if err != nil {
+		return broker.NativeUser{}, err
+	}
+	if id.ID == "" {
+		return broker.NativeUser{}, errors.New("anonymous users have no NATS door")
+	}
+	g, err := n.chain.Grants(id, "")
+	if err != nil {
+		return broker.NativeUser{}, err
+	}
+	p := g.Patterns()
+	n.log.Info("native login accepted", "user", id.ID, "verifier", id.Verifier, "addr", remote)
+	return broker.NativeUser{
+		ID: id.ID, Subscribe: append(slices.Clone(p.Subscribe), p.Join...), Publish: p.Publish, Deny: p.Deny,
+		Expires: id.Expires, SessionHash: id.SessionHash,
+	}, nil
+}

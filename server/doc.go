@@ -1,0 +1,34 @@
+// Package server is a Gatecast node: it accepts sockets, logs them in, keeps them in groups and relays messages
+// between them and the broker.
+//
+// A handshake, from bytes to welcome; each step is the file of that name:
+//
+//	accept ─► handshake ─► workers (authn.Chain) ─► handshake: admit ─► join ─► handshake: welcome
+//	on the loop             on a worker              on the loop, from here on
+//
+// A message from a conn to the members of a group, on any node:
+//
+//	read ─► ops ─► group_send ─► broker.Publish ─► NATS ─► relay: Deliver ─► relay: deliver ─► sockets
+//	the sender's loop                               broker's reader     each loop with members
+//
+// Verbs are files: group_add, group_discard, group_send, auth. What backends ask for arrives at admin or at NATS
+// and is in control (disconnect, revalidate, group_add, group_discard) and api (group_send, lists). A conn ends
+// in close, which also has the table of close codes; tick has its deadlines; drain ends them all.
+//
+// # Goroutines
+//
+//	event loops     one for each core, in package loop. An [owner] is the state of one loop: its conns, logins,
+//	                hub and pending adds. Only that goroutine touches it, so it has no locks.
+//	acceptor        one, in package loop
+//	workers         verify logins, which may ask a database; end in Node.Close
+//	broker's reader calls Deliver, one message after the other; encodes and posts to the loops
+//	sweep           looks at all logins again every authn.revalidate; ends in Node.Close
+//	HTTP, NATS ctl  call Node's exported methods, which post to the loops and wait
+//
+// A loop never waits: for nobody's lock that is held during I/O, nor for a worker, the broker or another loop.
+//
+// # Locks
+//
+// whereabouts (16 shards), counted, userConns, rate, revocations and labelled each guard one map for the length of
+// one look-up. No lock is held while another is taken, a socket is written or the broker is called.
+package server

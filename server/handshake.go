@@ -1,0 +1,409 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/server/hub"
+	"github.com/gatecast/gatecast/server/loop"
+	"github.com/gatecast/gatecast/server/wire"
+	"github.com/gatecast/gatecast/server/ws"
+)
+
+// The handshake: header block ─► route ─► limits ─► Origin ─► login (on a worker) ─► 101 ─► joins ─► welcome.
+// The functions stand in that order.
+
+// intake holds the bytes of a conn that cannot be parsed yet, and the request whose login is being verified.
+type intake struct {
+	b       []byte
+	scanned int // of b went through ws.Scan in vain
+	paused  bool
+
+	req  *ws.Request
+	echo string   // subprotocol to answer with
+	path []string // route parameters
+}
+
+// maxIntake is how much a peer may send ahead of its login before it is not read any more.
+const maxIntake = 64 << 10
+
+// readHeader collects the header block.
+func (o *owner) readHeader(slot uint32, c *conn, b []byte) {
+	in, scanned := o.intake[slot], 0
+	if in != nil {
+		in.b = append(in.b, b...)
+		b, scanned = in.b, in.scanned
+	}
+	n, err := ws.ScanFrom(b, scanned, o.node.headerLimits.HeaderBytes)
+	if err != nil {
+		o.refuseRequest(slot, err)
+		return
+	}
+	if n == 0 {
+		if in == nil {
+			in = &intake{b: slices.Clone(b)}
+			o.intake[slot] = in
+		}
+		in.scanned = len(in.b)
+		return
+	}
+	req, err := ws.ParseRequest(b[:n], o.node.headerLimits)
+	if err != nil {
+		o.refuseRequest(slot, err)
+		return
+	}
+	o.request(slot, c, req, b[n:])
+}
+
+// hold keeps bytes for later. A peer that sends too much ahead is not read until they are wanted.
+func (o *owner) hold(slot uint32, c *conn, b []byte) {
+	in := o.intake[slot]
+	if in == nil {
+		in = &intake{}
+		o.intake[slot] = in
+	}
+	in.b = append(in.b, b...)
+	if len(in.b) > maxIntake && !in.paused {
+		in.paused = true
+		o.loop.Pause(slot)
+	}
+}
+
+// release goes on with the bytes that were held.
+func (o *owner) release(slot uint32, c *conn) {
+	in := o.intake[slot]
+	if in == nil {
+		return
+	}
+	delete(o.intake, slot)
+	if in.paused {
+		o.loop.Resume(slot)
+	}
+	if len(in.b) > 0 {
+		o.readFrames(slot, c, in.b)
+	}
+}
+
+// refuseRequest answers what ws would not have.
+func (o *owner) refuseRequest(slot uint32, err error) {
+	var e *ws.HTTPError
+	if !errors.As(err, &e) {
+		e = &ws.HTTPError{Status: 400, Reason: "malformed", Text: "malformed request"}
+	}
+	o.node.counters.handshake("refused", e.Reason)
+	o.logConn(slot, "handshake refused", "status", e.Status, "reason", e.Reason)
+	o.respond(slot, ws.AppendHTTPError(o.frame[:0], e))
+}
+
+// request routes a request and checks all that needs no login.
+func (o *owner) request(slot uint32, c *conn, req *ws.Request, rest []byte) {
+	n := o.node
+	route, params := n.route(req.Path)
+	if route < 0 {
+		o.serveStatic(slot, req)
+		return
+	}
+	if err := req.CheckUpgrade(); err != nil {
+		o.refuseRequest(slot, err)
+		return
+	}
+	if !n.accepting() {
+		o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter)
+		return
+	}
+	r := n.authRequest(c, req)
+	c.addr = r.Remote.As16()
+	if !n.handshakes.take(n) {
+		o.refuse(slot, 503, "handshakes_per_second", "too many handshakes at once; retry later", retryAfter)
+		return
+	}
+	if limit := n.opts.Limits.ConnsPerAddress; limit > 0 {
+		if !n.addresses.acquire(c.address(), limit) {
+			o.refuse(slot, 429, "conns_per_address", "too many conns from this address; close some or retry later", retryAfter)
+			return
+		}
+		c.flags |= flagCounted
+	}
+	selectProtocol := authn.SelectNative
+	if route > 0 {
+		selectProtocol = authn.SelectRaw
+	}
+	echo, err := selectProtocol(req.Subprotocols)
+	if err != nil {
+		word := "subprotocol"
+		var e *authn.SubprotocolError
+		if errors.As(err, &e) {
+			word = e.Reason
+		}
+		o.refuse(slot, 400, word, err.Error())
+		return
+	}
+	if err := n.origins.Load().Check(r, n.cookieCarrier && r.Cookie != ""); err != nil {
+		word := "origin"
+		var e *authn.OriginError
+		if errors.As(err, &e) {
+			word = e.Reason
+			o.logConn(slot, "origin refused", "origin", e.Origin, "host", e.Host)
+		}
+		o.refuse(slot, 403, word, "this origin may not connect with a cookie login; see server.origins in config.toml")
+		return
+	}
+
+	c.route, c.state, c.id = uint16(route), stateVerifying, uuid.New()
+	if route > 0 {
+		c.flags |= flagRaw
+		if n.routes[route-1].data {
+			c.flags |= flagData
+		}
+	}
+	o.due[slot] = never // authn.timeout bounds the login from here on
+	in := o.intake[slot]
+	if in == nil {
+		in = &intake{}
+		o.intake[slot] = in
+	}
+	in.req, in.echo, in.path = req, echo, params
+	in.b = slices.Clone(rest)
+	o.verify(slot, c, r)
+}
+
+// authRequest is what authn sees of a request. Forwarded headers count only from a trusted proxy.
+func (n *Node) authRequest(c *conn, req *ws.Request) *authn.Request {
+	r := &authn.Request{
+		Cookie: req.Cookie, Authorization: req.Authorization, Subprotocols: req.Subprotocols,
+		Token: req.Query("token"), Remote: c.address(), Path: req.Path,
+		Origin: req.Origin, HasOrigin: req.HasOrigin, Host: req.Host, SecFetchSite: req.SecFetchSite,
+	}
+	if n.proxies.trust(r.Remote) {
+		r.Remote = n.proxies.client(r.Remote, req.ForwardedFor)
+		r.ForwardedHost = req.ForwardedHost
+	}
+	return r
+}
+
+// verdict is the outcome of a login, back from the workers.
+type verdict struct {
+	job    *loginJob
+	id     *authn.Identity
+	grants *authn.Grants
+	err    error
+}
+
+// verify has a worker decide who this is.
+func (o *owner) verify(slot uint32, c *conn, r *authn.Request) {
+	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r}
+	if !o.node.logins.submit(job) {
+		o.decided(slot, &verdict{job: job, err: errBusy})
+	}
+}
+
+var errBusy = errors.New("too many logins wait to be verified")
+
+// login verifies one request on a worker.
+func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
+	if n.opts.authTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, n.opts.authTimeout)
+		defer cancel()
+	}
+	job.began = time.Now()
+	v := &verdict{job: job}
+	if v.id, v.err = n.chain.Authenticate(ctx, job.request); v.err == nil {
+		v.grants, v.err = n.chain.Grants(v.id, job.conn.String())
+	}
+	return v
+}
+
+// decided goes on where the login of a handshake, or of an auth op, came out.
+func (o *owner) decided(slot uint32, v *verdict) {
+	if v.err == nil && o.node.revoked.overtook(v.id, v.job.began) {
+		if o.node.logins.submit(v.job) {
+			return
+		}
+		v.err = errBusy
+	}
+	c := o.conns.at(slot)
+	if v.job.op != nil {
+		o.authDecided(slot, c, v)
+		return
+	}
+	if c.state != stateVerifying {
+		return
+	}
+	switch {
+	case v.err == nil:
+		o.admit(slot, c, v)
+	case errors.Is(v.err, authn.ErrLoginLater):
+		o.upgrade(slot, c)
+		c.state = stateWaiting
+		o.due[slot] = o.deadline(o.node.opts.authTimeout)
+		o.node.counters.handshake("waiting", "no_credential")
+		o.release(slot, c)
+	default:
+		o.refuseHandshake(slot, c, v.err)
+	}
+}
+
+// refuseHandshake answers a refused login as authn.reject says.
+func (o *owner) refuseHandshake(slot uint32, c *conn, err error) {
+	e := refuseLogin(err)
+	o.node.counters.handshake("refused", e.word)
+	o.logConn(slot, "handshake refused", "reason", e.word, "detail", err.Error(), "path", o.intake[slot].req.Path)
+	if o.node.rejectHTTP {
+		status, headers := 401, [][2]string{{"WWW-Authenticate", "Bearer"}}
+		switch e.code {
+		case closeForbidden:
+			status, headers = 403, nil
+		case closeOverloaded:
+			status, headers = 503, [][2]string{retryAfter}
+		}
+		o.respond(slot, ws.AppendHTTPResponse(o.frame[:0], status, headers, e.reason+"\n"))
+		return
+	}
+	o.upgrade(slot, c)
+	o.end(slot, e)
+}
+
+// upgrade sends the 101.
+func (o *owner) upgrade(slot uint32, c *conn) {
+	in := o.intake[slot]
+	o.frame = ws.AppendUpgradeResponse(o.frame[:0], in.req, in.echo)
+	o.loop.SendBytes(slot, o.frame)
+	c.flags |= flagUpgraded
+}
+
+// admit makes a conn of an accepted login: joined to the groups of its grants and route, then welcomed.
+func (o *owner) admit(slot uint32, c *conn, v *verdict) {
+	n := o.node
+	id := v.id
+	if !c.is(flagUpgraded) {
+		n.counters.handshake("accepted", id.Verifier)
+		o.log.Info("handshake accepted", "conn", c.id, "addr", c.address(), "user", id.ID, "kind", id.Kind, "verifier", id.Verifier)
+		o.upgrade(slot, c)
+	} else {
+		n.counters.handshake("accepted", id.Verifier)
+		o.log.Info("login accepted", "conn", c.id, "addr", c.address(), "user", id.ID, "kind", id.Kind, "verifier", id.Verifier)
+	}
+	if limit := n.opts.Limits.ConnsPerUser; limit > 0 && id.ID != "" {
+		ok, oldest := n.users.acquire(id.ID, o.loop.ID(slot), limit, n.opts.Limits.ConnsPerUserPolicy == "replace")
+		if !ok {
+			o.end(slot, ending{code: closeLimit, reason: "this user has too many conns", word: "conns_per_user"})
+			return
+		}
+		c.flags |= flagUserCount
+		n.endID(oldest, ending{code: closeReplaced, reason: "replaced by a newer conn of this user", word: "replaced"})
+	}
+	o.logins[slot] = &login{Identity: id, grants: v.grants}
+	o.open++
+	o.joining++
+	c.state = stateJoining
+	o.setExpiry(slot, c, id)
+
+	names := v.grants.Join()
+	if c.is(flagRaw) {
+		groups, publish, err := n.routes[c.route-1].groupsFor(o.intake[slot].path, id, c.id)
+		for _, name := range groups {
+			if err == nil && !v.grants.CanSubscribe([]byte(name)) {
+				err = errors.New("the grants of this user do not cover group " + name)
+			}
+		}
+		if err != nil {
+			n.counters.handshake("refused", "forbidden_group")
+			o.logConn(slot, "conn refused", "reason", "forbidden_group", "detail", err.Error())
+			o.end(slot, ending{code: closeForbidden, reason: "you may not hear this group", word: "forbidden_group"})
+			return
+		}
+		names = append(slices.Clone(names), groups...)
+		o.rawGroups[slot] = publish
+	}
+	o.add(&addition{slot: slot, gen: o.loop.ID(slot).Gen(), names: names, how: hub.ByRule, done: (*owner).welcome})
+}
+
+// welcome opens the conn when the barriers of its first groups are done.
+func (o *owner) welcome(a *addition) {
+	slot := a.slot
+	c := o.conns.at(slot)
+	for i, err := range a.errs {
+		if err != nil {
+			o.logConn(slot, "conn refused", "reason", err.code, "detail", err.text, "group", a.names[i])
+			o.end(slot, ending{code: closeOverloaded, reason: "its groups cannot be joined now; retry later", word: "join_" + err.code,
+				retryMin: retryMinMS, retryMax: retryMaxMS})
+			return
+		}
+	}
+	c.state = stateOpen
+	o.joining--
+	if !c.is(flagRaw) {
+		l := o.logins[slot]
+		o.sendJSON(slot, wire.AppendWelcome(o.json[:0], &wire.Welcome{
+			Conn: c.id.String(), User: l.ID, Groups: a.names, Ping: int(o.node.opts.Ping.Seconds()),
+			Node: o.node.broker.Name(), Expires: c.expires,
+		}))
+	}
+	o.enter(a)
+	o.attend(slot, c)
+	if o.goOn(slot, c); c.state == stateOpen {
+		o.release(slot, c)
+	}
+}
+
+// endID ends a conn of any loop; the zero ID is nobody.
+func (n *Node) endID(id loop.ID, e ending) {
+	if id == 0 {
+		return
+	}
+	n.owners[id.Loop()].post(func(o *owner) {
+		if o.loop.Live(id.Slot(), id.Gen()) {
+			o.end(id.Slot(), e)
+		}
+	})
+}
+
+// post runs f on the owner's loop.
+func (o *owner) post(f func(*owner)) { o.loop.Post(loop.Task{Kind: taskRun, P: f}) }
+
+// proxies are the networks whose forwarded headers are believed.
+type proxies []netip.Prefix
+
+func parseProxies(list []string) (proxies, error) {
+	var out proxies
+	for _, s := range list {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			out = append(out, p.Masked())
+			continue
+		}
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return nil, errors.New(`"` + s + `" is neither an address nor a network, such as "10.0.0.0/8"`)
+		}
+		out = append(out, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
+	}
+	return out, nil
+}
+
+func (p proxies) trust(a netip.Addr) bool {
+	return slices.ContainsFunc(p, func(net netip.Prefix) bool { return net.Contains(a) })
+}
+
+// client returns the rightmost forwarded address that is no trusted proxy: everything left of it is hearsay.
+func (p proxies) client(peer netip.Addr, forwarded string) netip.Addr {
+	for forwarded != "" {
+		i := strings.LastIndexByte(forwarded, ',')
+		a, err := netip.ParseAddr(strings.TrimSpace(forwarded[i+1:]))
+		if err != nil {
+			return peer
+		}
+		if peer = a.Unmap(); !p.trust(peer) {
+			return peer
+		}
+		forwarded = forwarded[:max(i, 0)]
+	}
+	return peer
+}

@@ -1,0 +1,342 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/broker"
+	"github.com/gatecast/gatecast/broker/subject"
+	"github.com/gatecast/gatecast/server/loop"
+	"github.com/gatecast/gatecast/server/ws"
+)
+
+// Config is what a node is made of.
+type Config struct {
+	Server  Options
+	Drain   DrainOptions
+	Groups  []GroupRule
+	Routes  []Route
+	Authn   authn.Options
+	Broker  broker.Options
+	Chain   *authn.Chain
+	Static  Static // nil serves no pages
+	Log     *slog.Logger
+	Version string
+}
+
+// Broker is what a node needs of package broker.
+type Broker interface {
+	Publisher
+	Interest
+	Cluster
+	// DisconnectNative closes the native users' connections that match.
+	DisconnectNative(match func(broker.NativeUser) bool) int
+	// Drain finishes what is in hand and takes no more.
+	Drain(ctx context.Context) error
+	// Close ends everything.
+	Close() error
+}
+
+// Publisher sends messages to groups.
+type Publisher interface {
+	Publish(m *broker.Message) error
+}
+
+// Interest says which groups have members on this node.
+type Interest interface {
+	Join(group string, ready func(error))
+	Leave(group string)
+}
+
+// Cluster is the other nodes.
+type Cluster interface {
+	AskAll(ctx context.Context, verb string, body []byte) ([]broker.Answer, error)
+	Nodes() []broker.NodeInfo
+	Name() string
+	Ready() error
+	ClientURL() string
+	Stats() broker.Stats
+}
+
+// Node is one process of the cluster: sockets on one side, the broker on the other. Its methods may be called
+// concurrently.
+type Node struct {
+	// Static after Open.
+	opts           nodeOptions
+	log            *slog.Logger
+	chain          *authn.Chain
+	broker         Broker
+	brokerReady    chan struct{} // closed when broker is set
+	engine         *loop.Engine
+	owners         []*owner
+	listener       net.Listener
+	routes         []*route
+	rules          []groupRule
+	proxies        proxies
+	hasData        bool // some route delivers data alone
+	rejectHTTP     bool
+	messageCarrier bool
+	cookieCarrier  bool
+	static         Static
+	parse          ws.Config
+	headerLimits   ws.Limits
+	started        time.Time
+	version        string
+
+	origins    atomic.Pointer[authn.OriginPolicy]
+	where      whereabouts
+	conns      atomic.Int64
+	addresses  counted[netip.Addr]
+	users      userConns
+	handshakes rate
+	logins     workers
+	revoked    revocations
+	counters   counters
+
+	scratch []byte // owned by the broker's reader: see encode
+
+	drainOnce sync.Once
+	draining  chan struct{} // closed when the node begins to leave
+	refusing  atomic.Bool   // no more conns
+	stopped   chan struct{} // closed when the loops are gone
+	link      atomic.Pointer[string]
+	cancel    context.CancelFunc
+	tasks     sync.WaitGroup // the sweep
+}
+
+// nodeOptions is Options with what other sections add.
+type nodeOptions struct {
+	Options
+	drain       DrainOptions
+	authTimeout time.Duration
+	revalidate  time.Duration
+}
+
+// groupRule is a compiled [[groups]] entry.
+type groupRule struct {
+	pattern *subject.Set
+	echo    bool
+}
+
+// rate bounds how often something happens on the node.
+type rate struct {
+	mu sync.Mutex
+	g  gcra
+}
+
+func (r *rate) take(n *Node) bool {
+	if n.opts.Limits.HandshakesPerSecond == 0 {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.g.take(time.Since(n.started), 1, n.opts.Limits.HandshakesPerSecond)
+}
+
+// Open starts a node: its broker, its loops and its listener. It returns when the node has met its peers and
+// listens; Run begins to accept. The caller must Close it.
+func Open(ctx context.Context, c Config) (*Node, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{
+		opts:  nodeOptions{Options: c.Server, drain: c.Drain, authTimeout: c.Authn.Timeout, revalidate: c.Authn.Revalidate},
+		log:   c.Log,
+		chain: c.Chain, static: c.Static, version: c.Version, started: time.Now(),
+		rejectHTTP: c.Authn.Reject == authn.RejectHTTP,
+		draining:   make(chan struct{}), stopped: make(chan struct{}), brokerReady: make(chan struct{}),
+	}
+	for _, carrier := range c.Authn.Carriers {
+		n.messageCarrier = n.messageCarrier || carrier == string(authn.CarrierMessage)
+		n.cookieCarrier = n.cookieCarrier || carrier == string(authn.CarrierCookie)
+	}
+	l := &n.opts.Limits
+	n.headerLimits = ws.Limits{HeaderBytes: l.HeaderBytes}
+	n.parse = ws.Config{MaxMessage: l.MessageBytes, MaxFragments: l.Fragments}
+	if l.Fragments == 0 {
+		n.parse.MaxFragments = -1
+	}
+	if err := n.compile(c); err != nil {
+		return nil, err
+	}
+	if err := n.SetOrigins(c.Server.Origins); err != nil {
+		return nil, err
+	}
+	if err := n.listen(); err != nil {
+		return nil, err
+	}
+	engine, err := loop.New(n.loopOptions(), func(l *loop.Loop) loop.Handler {
+		o := newOwner(n, l)
+		n.owners = append(n.owners, o)
+		return o
+	}, c.Log)
+	if err != nil {
+		return nil, errors.Join(err, n.listener.Close())
+	}
+	n.engine = engine
+	b, err := broker.Open(ctx, c.Broker, n, c.Log)
+	if err != nil {
+		return nil, errors.Join(err, n.listener.Close(), engine.Close(ctx))
+	}
+	n.broker = b
+	close(n.brokerReady)
+	workers := n.opts.AuthWorkers
+	if workers == 0 {
+		workers = 8 * runtime.GOMAXPROCS(0)
+	}
+	n.logins.start(n, workers)
+	sweepCtx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.tasks.Go(func() { n.sweep(sweepCtx, n.opts.revalidate) }) // ends with cancel, in Close
+	return n, nil
+}
+
+func (n *Node) loopOptions() loop.Options {
+	return loop.Options{Mode: n.opts.Mode, Loops: n.opts.Loops, WriteBuffer: n.opts.WriteBuffer, UserTimeout: n.opts.UserTimeout}
+}
+
+// compile makes the routes, group rules and proxies of the config.
+func (n *Node) compile(c Config) error {
+	for _, r := range c.Routes {
+		compiled, err := compileRoute(r)
+		if err != nil {
+			return fmt.Errorf("routes: %w", err)
+		}
+		n.routes = append(n.routes, compiled)
+		n.hasData = n.hasData || compiled.data
+	}
+	for _, r := range c.Groups {
+		set, err := subject.NewSet([]string{r.Pattern})
+		if err != nil {
+			return fmt.Errorf("groups: pattern %q: %w", r.Pattern, err)
+		}
+		n.rules = append(n.rules, groupRule{pattern: set, echo: r.Echo == nil || *r.Echo})
+	}
+	var err error
+	n.proxies, err = parseProxies(c.Server.TrustedProxies)
+	return err
+}
+
+// listen opens the socket listener.
+func (n *Node) listen() error {
+	ln, err := net.Listen("tcp", n.opts.Listen)
+	if err != nil {
+		return fmt.Errorf("server.listen: %w; is another process on this port?", err)
+	}
+	if n.opts.TLS.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(n.opts.TLS.Cert, n.opts.TLS.Key)
+		if err != nil {
+			return errors.Join(fmt.Errorf("server.tls: %w", err), ln.Close())
+		}
+		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	}
+	n.listener = ln
+	return nil
+}
+
+// Addr is where sockets connect.
+func (n *Node) Addr() net.Addr { return n.listener.Addr() }
+
+// Run accepts conns until the node is drained or closed.
+func (n *Node) Run() error {
+	err := n.engine.Serve(n.listener)
+	if n.refusing.Load() {
+		return nil
+	}
+	return err
+}
+
+// Close ends the node at once, without a word to its conns: see Drain for the polite way.
+func (n *Node) Close(ctx context.Context) error {
+	n.refusing.Store(true)
+	n.engine.StopAccepting()
+	n.cancel()
+	n.logins.stop()
+	err := n.engine.Close(ctx)
+	close(n.stopped)
+	n.tasks.Wait()
+	return errors.Join(err, n.broker.Close())
+}
+
+// State implements [broker.Handler].
+func (n *Node) State(up bool, reason string) {
+	if up {
+		n.link.Store(nil)
+		n.log.Info("broker is back")
+		return
+	}
+	n.link.Store(&reason)
+	n.log.Warn("broker is gone: sends fail, sockets stay", "reason", reason)
+}
+
+// accepting tells whether new conns are taken.
+func (n *Node) accepting() bool { return !n.refusing.Load() }
+
+// Ready returns nil, or why the node should get no traffic.
+func (n *Node) Ready() error {
+	select {
+	case <-n.draining:
+		return errors.New("draining")
+	default:
+	}
+	if err := n.broker.Ready(); err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	if err := n.chain.Ready(ctx); err != nil {
+		return fmt.Errorf("authn: %w", err)
+	}
+	return nil
+}
+
+// readyTimeout bounds how long /readyz waits for the verifiers' databases.
+const readyTimeout = 2 * time.Second
+
+// SetOrigins replaces server.origins for later handshakes.
+func (n *Node) SetOrigins(origins []string) error {
+	p, err := authn.NewOriginPolicy(origins)
+	if err != nil {
+		return fmt.Errorf("server.origins: %w", err)
+	}
+	for _, w := range p.Warnings() {
+		n.log.Warn("server.origins: " + w)
+	}
+	n.origins.Store(p)
+	return nil
+}
+
+// SetRules replaces the grants for all conns, those that are open too.
+func (n *Node) SetRules(rules *authn.Rules) {
+	n.chain.SetRules(rules)
+	n.regrantAll()
+}
+
+// echoes tells whether members get their own messages of the group back.
+func (n *Node) echoes(group []byte) bool {
+	for _, r := range n.rules {
+		if r.pattern.Match(group) {
+			return r.echo
+		}
+	}
+	return true
+}
+
+// parseRemote reads the address of host:port.
+func parseRemote(s string) netip.Addr {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap()
+	}
+	a, _ := netip.ParseAddr(s)
+	return a.Unmap()
+}

@@ -1,0 +1,122 @@
+package server
+
+import (
+	"time"
+
+	"github.com/gatecast/gatecast/server/wire"
+	"github.com/gatecast/gatecast/server/ws"
+)
+
+// readFrames parses what a conn sent and acts on each message: the inbound path from here on is
+// read.go ─► ops.go ─► the file of the verb.
+func (o *owner) readFrames(slot uint32, c *conn, b []byte) {
+	o.now = time.Since(o.node.started)
+	c.pingAt = 0 // whatever it sent, it is alive
+	var part *ws.Partial
+	if c.is(flagPartial) {
+		part = o.partials[slot]
+		delete(o.partials, slot)
+		c.flags &^= flagPartial
+	}
+	for {
+		ev, rest, ok, err := c.parser.Next(b, &o.node.parse, &part)
+		if err != nil {
+			e := err.(*ws.CloseError)
+			o.end(slot, ending{code: e.Code, reason: e.Text, word: e.Reason})
+			break
+		}
+		if !ok {
+			break
+		}
+		o.event(slot, c, ev)
+		if c.state == stateClosing {
+			break
+		}
+		if b = rest; c.is(flagHeld) {
+			if len(b) > 0 {
+				o.hold(slot, c, b)
+			}
+			break
+		}
+	}
+	switch {
+	case c.state == stateClosing:
+		ws.ReleasePartial(&part)
+		return
+	case part != nil:
+		o.partials[slot] = part
+		c.flags |= flagPartial
+	}
+	if !c.parser.Incomplete() {
+		c.partialAt = 0
+	} else if c.partialAt == 0 {
+		c.partialAt = max(o.loop.Now(), 1)
+		o.attend(slot, c)
+	}
+}
+
+// event acts on one thing the peer said.
+func (o *owner) event(slot uint32, c *conn, ev ws.Event) {
+	n := o.node
+	switch ev.Op {
+	case ws.OpText, ws.OpBinary:
+		n.counters.messagesIn.Add(1)
+		n.counters.bytesIn.Add(uint64(len(ev.Payload)))
+		if c.is(flagRaw) {
+			o.rawSend(slot, c, ev)
+			return
+		}
+		if ev.Op == ws.OpBinary {
+			o.end(slot, ending{code: closeBadFrame, reason: "gatecast.v1 has text frames only", word: "binary_frame"})
+			return
+		}
+		o.readOps(slot, c, ev.Payload)
+	case ws.OpPing, ws.OpPong:
+		if !c.pings.take(o.now, 1, n.opts.Limits.PingsPerSecond) {
+			o.limited(slot, c)
+			return
+		}
+		if ev.Op == ws.OpPing {
+			o.frame = ws.AppendFrame(o.frame[:0], ws.OpPong, ev.Payload)
+			o.loop.SendBytes(slot, o.frame)
+			o.checkPending(slot)
+		}
+	case ws.OpClose:
+		code, _ := ws.ParseClose(ev.Payload)
+		o.peerClosed(slot, c, code)
+	}
+}
+
+// peerClosed answers the peer's close frame with its own code, RFC 6455 §5.5.1.
+func (o *owner) peerClosed(slot uint32, c *conn, code int) {
+	o.frame = ws.AppendCloseFrame(o.frame[:0], code, "")
+	o.loop.SendBytes(slot, o.frame)
+	o.node.counters.peerClosed.Add(1)
+	o.giveBack(slot)
+	c.state = stateClosing
+	o.due[slot] = never
+	o.loop.Close(slot, true)
+}
+
+// overLimit is how long a conn may be over a limit, in seconds, before it is closed.
+const overLimit = 10
+
+// limited notes that a conn was refused something for a limit, and closes it when that has gone on for 10 s.
+func (o *owner) limited(slot uint32, c *conn) {
+	o.node.counters.limited.Add(1)
+	now := max(o.loop.Now(), 1)
+	if c.limitedAt == 0 || now-c.limitedTo > 1 {
+		c.limitedAt = now
+	}
+	if c.limitedTo = now; now-c.limitedAt >= overLimit {
+		o.end(slot, ending{code: closeLimit, reason: "over a limit for 10 s; slow down", word: "limit"})
+	}
+}
+
+// rated spends one message and its bytes of the conn's rates and tells whether they were there.
+func (o *owner) rated(c *conn, bytes int) bool {
+	l := &o.node.opts.Limits
+	return c.msgs.take(o.now, 1, l.MessagesPerSecond) && c.bytes.take(o.now, bytes, l.BytesPerSecond)
+}
+
+var errRate = &opError{wire.CodeRateLimited, "too many messages; slow down, then retry"}

@@ -1,0 +1,225 @@
+package server
+
+import (
+	"bytes"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"github.com/gatecast/gatecast/broker"
+	"github.com/gatecast/gatecast/server/hub"
+	"github.com/gatecast/gatecast/server/loop"
+	"github.com/gatecast/gatecast/server/wire"
+	"github.com/gatecast/gatecast/server/ws"
+)
+
+// The relay joins broker and hubs. A message goes
+//
+//	broker's reader ─► Deliver: one frame per protocol ─► a task for each loop that has members ─► deliver: fan-out
+//
+// The functions stand in that order.
+
+// delivery is one message on its way to the members on this node. It is shared by the loops it was posted to and
+// goes back to the pool when the last is done.
+type delivery struct {
+	left    atomic.Int32 // loops that are not done
+	group   []byte
+	native  *loop.Frame // the native message object
+	data    *loop.Frame // the data alone, for raw routes; nil without routes
+	exclude []uuid.UUID
+}
+
+var deliveries = sync.Pool{New: func() any { return new(delivery) }}
+
+// Deliver implements [broker.Handler].
+func (n *Node) Deliver(m *broker.Message) {
+	loops := n.where.loops(m.Group)
+	if loops == 0 {
+		return // a user's message, heard by wildcard, for a user who is elsewhere
+	}
+	d := deliveries.Get().(*delivery)
+	if !n.encode(d, m) {
+		d.recycle()
+		return
+	}
+	d.left.Store(int32(bits.OnesCount64(loops)))
+	for ; loops != 0; loops &= loops - 1 {
+		l := n.owners[bits.TrailingZeros64(loops)].loop
+		l.Post(loop.Task{Kind: taskDeliver, P: d})
+	}
+}
+
+// encode makes the frames of a message. It uses the node's scratch: there is one reader.
+func (n *Node) encode(d *delivery, m *broker.Message) bool {
+	msg := wire.Message{Group: m.Group, Data: m.Data, From: m.From, Format: byte(m.Format), Seq: m.Seq}
+	text, err := wire.AppendMessage(n.scratch[:0], &msg)
+	if err != nil {
+		n.counters.undeliverable.Add(1)
+		return false
+	}
+	n.scratch = text
+	d.native = newFrame(ws.OpText, text)
+	if n.hasData {
+		op, data := rawData(m)
+		d.data = newFrame(op, data)
+	}
+	d.group = append(d.group[:0], m.Group...)
+	d.exclude = d.exclude[:0]
+	for list := m.Exclude; len(list) > 0; {
+		var id []byte
+		id, list, _ = bytes.Cut(list, []byte{','})
+		if u, err := uuid.ParseBytes(id); err == nil {
+			d.exclude = append(d.exclude, u)
+		}
+	}
+	return true
+}
+
+// newFrame makes a frame that many conns can share.
+func newFrame(op ws.Op, payload []byte) *loop.Frame {
+	f := loop.NewFrame(ws.HeaderSize(len(payload)) + len(payload))
+	f.B = append(ws.AppendHeader(f.B, op, len(payload)), payload...)
+	return f
+}
+
+// done gives the delivery back when the last loop calls it.
+func (d *delivery) done() {
+	if d.left.Add(-1) == 0 {
+		d.recycle()
+	}
+}
+
+// recycle puts a delivery back without its frames, which loops may still be sending.
+func (d *delivery) recycle() {
+	if d.native != nil {
+		d.native.Release()
+	}
+	if d.data != nil {
+		d.data.Release()
+	}
+	d.native, d.data = nil, nil
+	deliveries.Put(d)
+}
+
+// deliver fans a message out to the members on this loop.
+func (o *owner) deliver(d *delivery) {
+	members := o.hub.Members(d.group)
+	now := o.loop.Queue() == 0 // nothing behind it to share a send with
+	for _, m := range members {
+		o.loop.Blame(m.Slot)
+		o.deliverTo(m, d, now)
+	}
+	o.node.counters.delivered.Add(uint64(len(members)))
+	for i := 0; i < len(o.slow); i++ { // after the walk, for ending a conn changes the group
+		o.endSlow(o.slow[i])
+	}
+	o.slow = o.slow[:0]
+	d.done()
+}
+
+// deliverTo sends a message to one member.
+func (o *owner) deliverTo(m hub.Member, d *delivery, now bool) {
+	c := o.conns.at(m.Slot)
+	for i := range d.exclude {
+		if d.exclude[i] == c.id {
+			return
+		}
+	}
+	f := d.native
+	if c.is(flagData) {
+		f = d.data
+	}
+	if now {
+		o.loop.SendNow(m.Slot, f)
+	} else {
+		o.loop.Send(m.Slot, f)
+	}
+	if o.isSlow(m.Slot) {
+		o.slow = append(o.slow, m.Slot)
+	}
+}
+
+// isSlow tells whether too much waits for a conn, or for too long.
+func (o *owner) isSlow(slot uint32) bool {
+	waiting, since := o.loop.Pending(slot)
+	if waiting == 0 {
+		return false
+	}
+	l := &o.node.opts.Limits
+	if l.PendingBytes > 0 && waiting > l.PendingBytes {
+		return true
+	}
+	age := o.loop.Now() - since
+	return l.PendingAge > 0 && age > 0 && float64(age) > l.PendingAge.Seconds()
+}
+
+// checkPending ends a conn that an answer made, or found, too slow. The conn must not be used afterwards
+// without a look at its state.
+func (o *owner) checkPending(slot uint32) {
+	if o.isSlow(slot) {
+		o.endSlow(slot)
+	}
+}
+
+// endSlow closes a slow conn: what waits for it is sent if it catches up within 5 s, with 4210 behind it.
+func (o *owner) endSlow(slot uint32) {
+	if c := o.conns.at(slot); c.state == stateClosing {
+		return
+	}
+	o.node.counters.slow.Add(1)
+	e := ending{code: closeSlow, reason: "too slow to keep up; reconnect", word: "slow", retryMin: 0, retryMax: retryMaxMS}
+	if waiting, _ := o.loop.Pending(slot); waiting > 2*o.node.opts.Limits.PendingBytes {
+		o.abort(slot, e) // it does not even read its close frame
+		return
+	}
+	o.end(slot, e)
+}
+
+// whereabouts knows which loops of this node have members of a group. Loops set and clear their bit; the
+// broker's reader looks.
+type whereabouts struct {
+	shards [16]struct {
+		mu sync.RWMutex
+		m  map[string]uint64
+	}
+}
+
+func (w *whereabouts) shard(name []byte) *struct {
+	mu sync.RWMutex
+	m  map[string]uint64
+} {
+	h := uint32(2166136261) // FNV-1a
+	for _, b := range name {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	return &w.shards[h%uint32(len(w.shards))]
+}
+
+func (w *whereabouts) set(name string, loop int) {
+	s := w.shard([]byte(name))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = make(map[string]uint64)
+	}
+	s.m[name] |= 1 << loop
+}
+
+func (w *whereabouts) clear(name string, loop int) {
+	s := w.shard([]byte(name))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m[name] &^= 1 << loop; s.m[name] == 0 {
+		delete(s.m, name)
+	}
+}
+
+// loops returns the loops with members as bits.
+func (w *whereabouts) loops(name []byte) uint64 {
+	s := w.shard(name)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.m[string(name)]
+}

@@ -1,0 +1,121 @@
+package server
+
+import (
+	"math"
+	"time"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/server/wire"
+	"github.com/gatecast/gatecast/server/ws"
+)
+
+// A conn has no timer. Its entry in due is the tick (second) at which something may have to be done for it: the
+// earliest of its deadlines. Once a second the owner walks that array, 4 bytes a conn, and looks at the
+// conns that are due.
+
+// pongWait is how long a ping may stay unanswered, in seconds.
+const pongWait = 10
+
+// deadline is the tick at which d from now has passed; 0 is never.
+func (o *owner) deadline(d time.Duration) uint32 {
+	if d <= 0 {
+		return never
+	}
+	return o.loop.Now() + uint32(math.Ceil(d.Seconds())) + 1 // ticks are not aligned to the conn's second
+}
+
+// Tick implements [loop.Handler].
+func (o *owner) Tick(now uint32) {
+	for slot := range o.due {
+		if o.due[slot] <= now {
+			o.loop.Blame(uint32(slot))
+			o.dueNow(uint32(slot), o.conns.at(uint32(slot)), now)
+		}
+	}
+}
+
+// dueNow does what a conn's deadlines ask for and sets the next.
+func (o *owner) dueNow(slot uint32, c *conn, now uint32) {
+	switch c.state {
+	case stateReading:
+		o.refuse(slot, 408, "handshake_timeout", "the header block did not arrive in time")
+	case stateWaiting:
+		o.node.counters.handshake("refused", "login_timeout")
+		o.end(slot, ending{code: closeLoginTimeout, reason: "no login came in time; send an auth op first", word: "login_timeout"})
+	case stateOpen:
+		o.dueOpen(slot, c, now)
+	default:
+		o.due[slot] = never
+	}
+}
+
+func (o *owner) dueOpen(slot uint32, c *conn, now uint32) {
+	limits := &o.node.opts.Limits
+	switch {
+	case c.expires != 0 && time.Now().Unix() >= c.expires:
+		o.end(slot, ending{code: closeUnauthorized, reason: "the login has expired; log in again", word: "expired"})
+		return
+	case c.partialAt != 0 && limits.MessageTimeout > 0 && float64(now-c.partialAt) > limits.MessageTimeout.Seconds():
+		o.end(slot, ending{code: closeProtocol, reason: "a message stayed incomplete for too long", word: "message_timeout"})
+		return
+	case c.pingAt != 0 && now-c.pingAt > pongWait:
+		o.end(slot, ending{code: closeNoPong, reason: "a ping was not answered", word: "no_pong"})
+		return
+	}
+	if ping := o.pingTicks(); ping != 0 && c.pingAt == 0 && now >= o.nextPing(c) {
+		if c.is(flagRaw) {
+			o.frame = ws.AppendFrame(o.frame[:0], ws.OpPing, nil)
+			o.loop.SendBytes(slot, o.frame)
+			o.checkPending(slot)
+		} else {
+			o.sendJSON(slot, wire.AppendPing(o.json[:0]))
+		}
+		if c.state != stateOpen {
+			return
+		}
+		c.pingAt, c.pinged = now, now
+	} else if o.checkPending(slot); c.state != stateOpen {
+		return
+	}
+	o.attend(slot, c)
+}
+
+// pingTicks is the ping interval in ticks, 0 for none.
+func (o *owner) pingTicks() uint32 { return uint32(o.node.opts.Ping / time.Second) }
+
+// nextPing is the tick of the conn's next ping.
+func (o *owner) nextPing(c *conn) uint32 {
+	return c.pinged + o.pingTicks()
+}
+
+// attend sets when the conn needs attention next.
+func (o *owner) attend(slot uint32, c *conn) {
+	if c.state != stateOpen {
+		return
+	}
+	now := o.loop.Now()
+	next := uint32(never)
+	if o.pingTicks() != 0 {
+		next = o.nextPing(c)
+		if c.pingAt != 0 {
+			next = c.pingAt + pongWait + 1
+		}
+	}
+	if c.expires != 0 {
+		left := max(c.expires-time.Now().Unix(), 0)
+		next = min(next, now+uint32(min(left, math.MaxInt32)))
+	}
+	if limit := o.node.opts.Limits.MessageTimeout; c.partialAt != 0 && limit > 0 {
+		next = min(next, c.partialAt+uint32(math.Ceil(limit.Seconds()))+1)
+	}
+	o.due[slot] = max(next, now+1)
+}
+
+// setExpiry notes when the login ends by itself.
+func (o *owner) setExpiry(slot uint32, c *conn, id *authn.Identity) {
+	c.expires = 0
+	if !id.Expires.IsZero() {
+		c.expires = id.Expires.Unix()
+	}
+	o.attend(slot, c)
+}
