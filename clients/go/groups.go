@@ -86,6 +86,7 @@ func (c *Conn) confirm(m *member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m.added, m.old = true, nil
+	c.groups[m.group] = m // also after a GroupDiscard that the server heard of first
 }
 
 // undo takes back a putMember; true if the group was not there before.
