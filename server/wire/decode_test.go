@@ -271,7 +271,7 @@ func TestCodesAreComplete(t *testing.T) {
 	}
 	for _, c := range strings.Fields("bad_request unknown_op bad_group forbidden unauthorized not_member too_large rate_limited unavailable timeout limit internal") {
 		if !seen[c] {
-			t.Errorf("%s of DESIGN section 7 is missing", c)
+			t.Errorf("%s is missing", c)
 		}
 	}
 }

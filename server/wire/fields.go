@@ -143,7 +143,7 @@ func (d *Decoder) integer(i int, to *int64) (end int, ok bool) {
 // unsigned decodes an integer within uint64, or null as 0.
 func (d *Decoder) unsigned(i int, to *uint64) (end int, ok bool) {
 	end, n, ok := d.magnitude(i)
-	if ok = ok && (n == 0 || d.scan.at(i) != '-'); !ok {
+	if ok = ok && d.scan.at(i) != '-'; !ok {
 		n = 0
 	}
 	*to = n

@@ -52,9 +52,11 @@ func FuzzParseRequest(f *testing.F) {
 		check("Cookie", r.Cookie, joinFull(want.Header["Cookie"], "; "))
 		check("ForwardedFor", r.ForwardedFor, joinFull(want.Header["X-Forwarded-For"], ", "))
 		for name, values := range want.Header {
-			if strings.Contains(name, "_") {
+			switch {
+			case name == "Cache-Control": // net/http makes it up from Pragma
+			case strings.Contains(name, "_"):
 				check(name, r.Header(name), "")
-			} else {
+			default:
 				check(name, r.Header(name), joinFull(values, ", "))
 			}
 		}
