@@ -30,7 +30,7 @@ const maxCookie = 8192
 // unknown session, as after a change of SESSION_ENGINE. A token has to look like Django's own keys to be ours.
 func (v *Verifier) session(c authn.Credential) (string, error) {
 	if c.Carrier != authn.CarrierCookie {
-		if c.Value == "" || !v.looksMine(c.Value, 32, 32) {
+		if !v.looksMine(c.Value) {
 			return "", authn.ErrNotMine
 		}
 		return c.Value, nil
@@ -39,18 +39,26 @@ func (v *Verifier) session(c authn.Credential) (string, error) {
 	if !ok || value == "" {
 		return "", authn.ErrNotMine
 	}
-	if !v.looksMine(value, 8, 40) {
+	if !v.couldBe(value) {
 		return "", &authn.Refused{Code: authn.CodeUnauthorized, Reason: reasonUnknownSession, Soft: true, Err: errors.New("the cookie holds no session")}
 	}
 	return value, nil
 }
 
-// looksMine is decided without I/O: nothing else is ever looked up in the site's database.
-func (v *Verifier) looksMine(value string, shortest, longest int) bool {
+// couldBe tells whether a cookie is worth a look: no other value is ever put to the site's database.
+func (v *Verifier) couldBe(value string) bool {
 	if v.opts.Engine == EngineSignedCookies {
-		return looksSigned(value)
+		return len(value) <= maxCookie && strings.Count(value, ":") >= 2
 	}
-	return looksLikeKey(value, shortest, longest)
+	return looksLikeKey(value, 8, 40)
+}
+
+// looksMine is stricter: a token may be any verifier's.
+func (v *Verifier) looksMine(token string) bool {
+	if v.opts.Engine == EngineSignedCookies {
+		return looksSigned(token)
+	}
+	return looksLikeKey(token, 32, 32)
 }
 
 // looksLikeKey: Django makes 32 characters of [a-z0-9] (SessionBase._get_new_session_key), takes 8 and more, and stores at most 40.

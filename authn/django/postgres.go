@@ -66,7 +66,10 @@ func (postgresDialect) expire() string {
 }
 
 func (postgresDialect) is(column string, kind idKind) string {
-	if kind == idUUID {
+	switch kind {
+	case idInteger:
+		return column + " = $1::bigint" // else a number beyond the column's type is an error and not nobody
+	case idUUID:
 		return column + " = $1::uuid"
 	}
 	return column + " = $1"

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -82,11 +83,23 @@ func decodeBody(body string) ([]byte, error) {
 	if err != nil || !compressed {
 		return data, err
 	}
-	z, err := zlib.NewReader(bytes.NewReader(data))
+	return inflate(data)
+}
+
+// inflaters hold zlib readers, about 40 KB each. inflate resets what it gets and puts it back, but for those that refuse a header.
+var inflaters sync.Pool
+
+func inflate(data []byte) (_ []byte, err error) {
+	z, ok := inflaters.Get().(io.ReadCloser)
+	if ok {
+		err = z.(zlib.Resetter).Reset(bytes.NewReader(data), nil)
+	} else {
+		z, err = zlib.NewReader(bytes.NewReader(data))
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer z.Close()
+	defer inflaters.Put(z)
 	data, err = io.ReadAll(io.LimitReader(z, maxPayload+1))
 	if err != nil {
 		return nil, err

@@ -1,0 +1,83 @@
+package django
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzUnsign: whatever is accepted was signed, and a change of one byte is never accepted.
+func FuzzUnsign(f *testing.F) {
+	r := ringOf(f, DeriveKeys(vectorSecret).SessionKey, DeriveKeys(vectorOld).SessionKey)
+	f.Add(vectorDBLogin, "")
+	f.Add(vectorOldLogin, "eyJhIjoxfQ:1r31eq")
+	f.Add("a:b:c", ".eJ:zzzzzzzzzz")
+	f.Add("::", ":-")
+	f.Fuzz(func(t *testing.T, token, value string) {
+		if _, _, err := r.unsign(token, time.Unix(1700000000, 0), time.Hour); err == nil {
+			i := strings.LastIndexByte(token, ':')
+			if signBody(r[0], token[:i]) != token && signBody(r[1], token[:i]) != token {
+				t.Fatalf("unsign(%q) accepted what no key made", token)
+			}
+		}
+		// Well signed, whatever it is: no panic, and a payload within its bound.
+		if payload, _, err := r.unsign(signBody(r[0], value), time.Unix(1700000000, 0), 0); err == nil {
+			if len(payload) > maxPayload && strings.HasPrefix(value, ".") {
+				t.Fatalf("unsign inflated to %d bytes", len(payload))
+			}
+			decodeLogin(payload)
+		}
+	})
+}
+
+// FuzzDecodeLogin compares with encoding/json wherever both accept.
+func FuzzDecodeLogin(f *testing.F) {
+	f.Add([]byte(`{"_auth_user_id":"42","_auth_user_backend":"b","_auth_user_hash":"ab"}`))
+	f.Add([]byte(`{"_auth_user_id":42,"a":[NaN,-Infinity,1e9,{"b":[]}],"c":"\u00eb\ud83d"}`))
+	f.Add([]byte("\x80\x05}\x94."))
+	f.Add([]byte(`{"a":1,}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := decodeLogin(data)
+		var all map[string]json.RawMessage
+		if json.Unmarshal(data, &all) != nil || all == nil {
+			return
+		}
+		want, ok := login{}, true
+		for key, dst := range map[string]*string{"_auth_user_id": &want.user, "_auth_user_backend": &want.backend, "_auth_user_hash": &want.hash} {
+			raw, there := all[key]
+			if !there {
+				continue
+			}
+			var e error
+			if *dst, e = text(raw); e != nil {
+				ok = false
+			}
+		}
+		if !ok || strings.Contains(string(data), `\u`) || strings.Contains(string(data), `_auth_user`) && err != nil {
+			return // an escaped key, or an earlier duplicate that is no text
+		}
+		if err != nil || got != want {
+			t.Fatalf("decodeLogin(%q) = %+v, %v, want %+v as encoding/json", data, got, err, want)
+		}
+	})
+}
+
+// FuzzParseDSN: no panic, and no error that repeats a password.
+func FuzzParseDSN(f *testing.F) {
+	for _, s := range []string{"postgres://u:p@h:5432/n?sslmode=require", "sqlite:///srv/db.sqlite3", "sqlite://db", "mysql://h", "://", "postgres://[::1/n", "postgres://h:99999999/n", "x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, address string) {
+		const password = "correct-horse-battery"
+		for _, a := range []string{address, strings.Replace(address, "://", "://u:"+password+"@", 1)} {
+			d, err := parseDSN(a, "/base")
+			if err != nil && strings.Contains(err.Error(), password) {
+				t.Fatalf("parseDSN(%q) = %v, which holds the password", a, err)
+			}
+			if err == nil && (d.path == "") == (d.postgres == "") {
+				t.Fatalf("parseDSN(%q) = %+v, want one of path and postgres", a, d)
+			}
+		}
+	})
+}

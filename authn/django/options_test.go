@@ -1,0 +1,135 @@
+package django
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// vectorOptions work but for the database, which is not there.
+func vectorOptions() Options {
+	o, k := DefaultOptions(), DeriveKeys(vectorSecret)
+	o.SessionKey, o.CookieKey, o.HashKey, o.TicketKey = k.SessionKey, k.CookieKey, k.HashKey, k.TicketKey
+	o.Database = "sqlite:///nowhere/db.sqlite3"
+	return o
+}
+
+func TestValidate(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Options)
+		want   []string // parts of the text; none = valid
+	}{
+		{"the vectors", func(o *Options) {}, nil},
+		{"signed_cookies needs no session_key", func(o *Options) { o.Engine, o.SessionKey = EngineSignedCookies, "" }, nil},
+		{"no hash_key without verify_hash", func(o *Options) { o.HashKey, o.VerifyHash = "", false }, nil},
+		{"fallbacks", func(o *Options) { o.Fallbacks = []Keys{DeriveKeys(vectorOld)} }, nil},
+		{"a schema", func(o *Options) { o.UserTable = "site.auth_user" }, nil},
+		{"the defaults lack keys and database", func(o *Options) { *o = DefaultOptions() }, []string{"authn.django.session_key is missing", "authn.django.hash_key is missing", "manage.py gatecast_keys", "authn.django.database is missing"}},
+		{"signed_cookies lacks its key", func(o *Options) { o.Engine, o.CookieKey = EngineSignedCookies, "" }, []string{"authn.django.cookie_key is missing"}},
+		{"SECRET_KEY itself", func(o *Options) { o.SessionKey = vectorSecret }, []string{"session_key has 60 characters", "not SECRET_KEY itself", "manage.py gatecast_keys"}},
+		{"not hex", func(o *Options) { o.HashKey = strings.Repeat("xy", 32) }, []string{"hash_key is not hex"}},
+		{"a placeholder of zeros", func(o *Options) { o.HashKey = strings.Repeat("0", 64) }, []string{"hash_key is a placeholder"}},
+		{"a placeholder pattern", func(o *Options) { o.HashKey = strings.Repeat("0123456789abcdef", 4) }, []string{"hash_key is a placeholder"}},
+		{"one key twice", func(o *Options) { o.HashKey = strings.ToUpper(o.SessionKey) }, []string{"hash_key equals session_key"}},
+		{"a bad fallback", func(o *Options) { o.Fallbacks = []Keys{DeriveKeys(vectorOld), {HashKey: "short"}} }, []string{"authn.django.fallbacks[1].hash_key has 5 characters"}},
+		{"an empty fallback", func(o *Options) { o.Fallbacks = []Keys{{}} }, []string{"fallbacks[0]: no key"}},
+		{"cached_db", func(o *Options) { o.Engine = "cached_db" }, []string{`set engine = "db"`}},
+		{"cache", func(o *Options) { o.Engine = "cache" }, []string{`"db" and "signed_cookies" work`}},
+		{"a dotted engine", func(o *Options) { o.Engine = "django.contrib.sessions.backends.db" }, []string{`write its last word, "db"`}},
+		{"an unknown engine", func(o *Options) { o.Engine = "redis" }, []string{`engine "redis" is unknown`, "work"}},
+		{"mysql", func(o *Options) { o.Database = "mysql://root:hunter2@db/site" }, []string{"not supported yet"}},
+		{"conns", func(o *Options) { o.DatabaseConns = 0 }, []string{"database_conns"}},
+		{"a negative timeout", func(o *Options) { o.QueryTimeout = -time.Second }, []string{"query_timeout"}},
+		{"a cookie name with a space", func(o *Options) { o.CookieName = "session id" }, []string{"cookie_name"}},
+		{"a cookie without age", func(o *Options) { o.CookieAge = 0 }, []string{"cookie_age"}},
+		{"no backends", func(o *Options) { o.Backends = nil }, []string{"backends is empty"}},
+		{"a zone that is none", func(o *Options) { o.TimeZone = "Mars/Olympus" }, []string{"time_zone"}},
+		{"a quote in a table", func(o *Options) { o.UserTable = `auth_user"; DROP TABLE x; --` }, []string{"user_table"}},
+		{"two dots in a table", func(o *Options) { o.SessionTable = "a.b.c" }, []string{"session_table"}},
+		{"a quote in a column", func(o *Options) { o.UserIDColumn = `id"` }, []string{"user_id_column"}},
+		{"a dotted column", func(o *Options) { o.Attributes = []string{"u.email"} }, []string{"attributes"}},
+		{"the password as attribute", func(o *Options) { o.Attributes = []string{"password"} }, []string{"take it out"}},
+		{"a prefix with a newline", func(o *Options) { o.UserPrefix = "a\n" }, []string{"user_prefix"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := vectorOptions()
+			test.change(&o)
+			err := o.Validate()
+			if len(test.want) == 0 {
+				if err != nil {
+					t.Fatalf("Validate() = %v, want nil", err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatalf("Validate() = nil, want an error with %q", test.want)
+			}
+			for _, part := range test.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("Validate() = %q, want it to hold %q", err, part)
+				}
+			}
+			for _, secret := range []string{"hunter2", vectorSecret, o.SessionKey} {
+				if secret != "" && strings.Contains(err.Error(), secret) {
+					t.Errorf("Validate() = %q, which holds the secret %q", err, secret)
+				}
+			}
+		})
+	}
+}
+
+// Every field has a key, and what is secret says so.
+func TestOptionsTags(t *testing.T) {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Options](), reflect.TypeFor[Keys]()} {
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			key := f.Tag.Get("toml")
+			if key == "" {
+				t.Errorf("%s.%s has no toml key", typ, f.Name)
+			}
+			secret := strings.HasSuffix(key, "_key") && key != "user_foreign_key" || key == "database"
+			if (f.Tag.Get("secret") == "true") != secret {
+				t.Errorf("%s.%s: secret = %q, want %v", typ, f.Name, f.Tag.Get("secret"), secret)
+			}
+		}
+	}
+}
+
+func TestParseDSN(t *testing.T) {
+	for _, test := range []struct {
+		address, base string
+		want          dsn
+		problem       string // part of the error
+	}{
+		{"sqlite:///srv/db.sqlite3", "/etc/gatecast", dsn{path: "/srv/db.sqlite3"}, ""},
+		{"sqlite://db.sqlite3", "/etc/gatecast", dsn{path: "/etc/gatecast/db.sqlite3"}, ""},
+		{"sqlite://../site/db.sqlite3", "/etc/gatecast", dsn{path: "/etc/site/db.sqlite3"}, ""},
+		{"sqlite://db.sqlite3", "", dsn{path: "db.sqlite3"}, ""},
+		{"sqlite:///srv/100%/what?/#1/a b.sqlite3", "", dsn{path: "/srv/100%/what?/#1/a b.sqlite3"}, ""},
+		{"postgres://u:p@h:5432/n?sslmode=require", "", dsn{postgres: "postgres://u:p@h:5432/n?sslmode=require"}, ""},
+		{"postgresql://h/n", "", dsn{postgres: "postgresql://h/n"}, ""},
+		{"postgres:///n?host=/run/postgresql", "", dsn{postgres: "postgres:///n?host=/run/postgresql"}, ""},
+		{"", "", dsn{}, "want postgres://"},
+		{"db.sqlite3", "", dsn{}, "want postgres://"},
+		{"sqlite://", "", dsn{}, "no file"},
+		{"sqlite:///srv/", "", dsn{}, "no file"},
+		{"sqlite://:memory:", "", dsn{}, "memory"},
+		{"sqlite://a\x00b", "", dsn{}, "NUL"},
+		{"mysql://h/n", "", dsn{}, "not supported yet"},
+		{"oracle://h/n", "", dsn{}, "oracle:// is not known"},
+		{"postgres://h", "", dsn{}, "no database name"},
+		{"postgres://u:hunter2@x@h:a/n", "", dsn{}, "percent-encoded"},
+		{"postgres://u:hunter2%zz@h/n", "", dsn{}, "percent-encoded"},
+		{"hunter2@h://x", "", dsn{}, "want postgres://"},
+	} {
+		got, err := parseDSN(test.address, test.base)
+		if got != test.want || (err == nil) != (test.problem == "") {
+			t.Errorf("parseDSN(%q, %q) = %+v, %v, want %+v, error %q", test.address, test.base, got, err, test.want, test.problem)
+		}
+		if err != nil && (!strings.Contains(err.Error(), test.problem) || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("parseDSN(%q) = %q, want it to hold %q and no password", test.address, err, test.problem)
+		}
+	}
+}

@@ -1,0 +1,254 @@
+//go:build unix
+
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+)
+
+// Server is a running PostgreSQL with the superuser "postgres" and no passwords.
+type Server struct {
+	Port int
+	n    atomic.Int32
+}
+
+// NoSkip is the environment variable that forbids skipping: with "1" a missing PostgreSQL fails the test.
+const NoSkip = "GATECAST_TEST_NO_SKIP"
+
+// Start starts a server of the test's own and stops it when the test ends. Without PostgreSQL it skips the test, or fails it where skipping is forbidden.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	s, stop := launch(t)
+	t.Cleanup(stop)
+	return s
+}
+
+// shared is the server of the package under test.
+var shared struct {
+	sync.Mutex
+	server *Server
+	stop   func()
+}
+
+// Shared is Start, but for one server that all tests of a package use. TestMain has to run [Main].
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server == nil {
+		shared.server, shared.stop = launch(t)
+	}
+	return shared.server
+}
+
+// Main wraps m for TestMain: goleak.VerifyTestMain(pgtest.Main(m)). It stops the shared server when the tests have run.
+func Main(m *testing.M) interface{ Run() int } { return runner{m} }
+
+type runner struct{ m *testing.M }
+
+func (r runner) Run() int {
+	code := r.m.Run()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.stop != nil {
+		shared.stop()
+	}
+	return code
+}
+
+func launch(t testing.TB) (*Server, func()) {
+	t.Helper()
+	bin := binaries()
+	if bin == "" {
+		const missing = "PostgreSQL is not installed (no initdb in /usr/lib/postgresql/*/bin or PATH): apt-get install postgresql"
+		if os.Getenv(NoSkip) == "1" {
+			t.Fatal(missing)
+		}
+		t.Skip("SKIPPED, NOT TESTED: " + missing)
+	}
+	attr, err := unprivileged()
+	if err != nil {
+		t.Fatalf("pgtest: PostgreSQL refuses to run as root, and there is nobody else to run it: %v", err)
+	}
+	// Not t.TempDir: only its owner may enter it, and PostgreSQL is somebody else.
+	dir, err := os.MkdirTemp("", "gatecast-pg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, stop, err := serve(bin, dir, attr)
+	if err != nil {
+		os.RemoveAll(dir)
+		t.Fatalf("pgtest: %v", err)
+	}
+	return s, func() {
+		stop()
+		os.RemoveAll(dir)
+	}
+}
+
+func serve(bin, dir string, attr *syscall.SysProcAttr) (s *Server, stop func(), err error) {
+	if attr.Credential != nil {
+		if err := os.Chown(dir, int(attr.Credential.Uid), int(attr.Credential.Gid)); err != nil {
+			return nil, nil, err
+		}
+	}
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	initdb.SysProcAttr, initdb.Dir = attr, dir
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	for range 5 { // another process may take the port between our look and PostgreSQL's
+		if s, stop, err = start(bin, dir, attr); err == nil {
+			break
+		}
+	}
+	return s, stop, err
+}
+
+func binaries() string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if len(found) > 0 {
+		slices.SortFunc(found, func(a, b string) int { return version(a) - version(b) })
+		return filepath.Dir(found[len(found)-1])
+	}
+	if path, err := exec.LookPath("initdb"); err == nil {
+		return filepath.Dir(path)
+	}
+	return ""
+}
+
+func version(initdb string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(initdb))))
+	return n
+}
+
+// unprivileged gives root's rights away.
+func unprivileged() (*syscall.SysProcAttr, error) {
+	if os.Geteuid() != 0 {
+		return &syscall.SysProcAttr{}, nil
+	}
+	var u *user.User
+	var err error
+	for _, name := range []string{"postgres", "nobody"} {
+		if u, err = user.Lookup(name); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+}
+
+// start runs the server under a shell that stops it when its input ends: at the end of the test, or of its process.
+func start(bin, dir string, attr *syscall.SysProcAttr) (*Server, func(), error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, nil, err
+	}
+	server := exec.Command("/bin/sh", "-c", `exec 3<&0; "$@" 3<&- & pid=$!; (cat <&3; kill -INT $pid) >/dev/null 2>&1 & wait $pid`, "sh",
+		filepath.Join(bin, "postgres"), "-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir, "-c", "fsync=off", "-c", "synchronous_commit=off",
+		"-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB")
+	server.SysProcAttr, server.Dir = attr, dir
+	var log bytes.Buffer
+	server.Stdout, server.Stderr = &log, &log
+	input, err := server.StdinPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := server.Start(); err != nil {
+		return nil, nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Wait() }() // ends with the server, which stop waits for
+	stop := func() {
+		input.Close()
+		<-ended
+	}
+	s := &Server{Port: port}
+	if err := s.wait(ended); err != nil {
+		stop()
+		return nil, nil, fmt.Errorf("the server does not come up: %w\n%s", err, &log)
+	}
+	return s, stop, nil
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func (s *Server) wait(ended chan error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	db, err := sql.Open("pgx", s.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err = db.PingContext(ctx); err == nil {
+			return nil
+		}
+		select {
+		case e := <-ended:
+			ended <- e
+			return fmt.Errorf("it ended: %v", e)
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// URL is the address of a database, for anybody and any password.
+func (s *Server) URL(database string) string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.Port, database)
+}
+
+// CreateDatabase makes an empty database and returns its name.
+func (s *Server) CreateDatabase(t testing.TB) string {
+	t.Helper()
+	db, err := sql.Open("pgx", s.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	name := fmt.Sprintf("test_%d", s.n.Add(1))
+	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatalf("pgtest: create database: %v", err)
+	}
+	return name
+}
