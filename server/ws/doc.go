@@ -1,14 +1,18 @@
-// Package ws speaks RFC 6455 on bytes that are already in memory: it never reads from or writes to a socket and never blocks.
+// Package ws speaks RFC 6455 on bytes that are already in memory: it never touches a socket and never blocks.
 //
 // A conn's bytes meet it in this order:
 //
-//	Scan           finds the end of the request's header block, with its limits (scan.go)
-//	ParseRequest   header block -> [Request], everything ambiguous refused as [HTTPError] (request.go)
-//	CheckUpgrade   is it a WebSocket handshake (request.go)
-//	Append…Response the 101, or the refusal (response.go)
-//	Parser.Next    bytes -> [Event]: whole messages, pings, pongs, closes; errors are [CloseError] (parser.go)
-//	Partial        the pooled buffer of a message that has arrived in part (partial.go)
-//	AppendFrame    frames to send (frame.go)
+//	Scan                   find the end of the request's header block      scan.go
+//	ParseRequest           header block ─► Request; what proxies and
+//	                       servers read in two ways is refused             request.go, query.go, refuse.go
+//	Request.CheckUpgrade   is it a WebSocket handshake                     request.go
+//	AppendUpgradeResponse  the 101, or AppendHTTPError                     response.go
+//	Parser.Next            bytes ─► Events: messages, pings, closes        parser.go
+//	Partial                pooled buffer of what has arrived in part       partial.go
+//	AppendFrame            frames to send                                  frame.go
 //
-// All functions may be called concurrently on different values; one [Parser] and its [Partial] belong to one goroutine.
+// A refused request is an [HTTPError], a breach of the frame protocol a [CloseError]; both carry a stable reason for logs and metrics.
+// Functions may be called concurrently on different values; one [Parser] and its [Partial] belong to one goroutine.
+//
+// gobwas/ws does the unmasking and is the oracle of the tests. Its readers block on half a frame, so no event loop may call them.
 package ws
