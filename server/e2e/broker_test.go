@@ -167,4 +167,3 @@ func (o *orders) kill() {
 	o.cmd.Wait()
 	o.closeIn()
 }
-

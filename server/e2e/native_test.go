@@ -301,4 +301,4 @@ func TestNoDeputy(t *testing.T) {
 }
 
 // metricBadReplies counts requests whose reply subject is no inbox of the asker.
-const metricBadReplies = "gatecast_ingress_ignored_replies_total"
+const metricBadReplies = "gatecast_broker_refused_replies_total"

@@ -28,9 +28,9 @@ type node struct {
 	dir  string
 	conf conf
 	env  []string // more than the usual
-	addr string // WebSocket listener
-	api  string // admin listener
-	nats string // broker's client listener
+	addr string   // WebSocket listener
+	api  string   // admin listener
+	nats string   // broker's client listener
 	logs *logs
 
 	cmd  *exec.Cmd

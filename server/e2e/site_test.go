@@ -35,7 +35,7 @@ type site struct {
 type siteOptions struct {
 	release    release
 	postgres   *pgtest.Server // nil = SQLite
-	engine     string // of sessions; "" = db
+	engine     string         // of sessions; "" = db
 	customUser bool
 	secret     string
 	fallbacks  string // comma-separated

@@ -122,7 +122,7 @@ func upgrade(conn net.Conn, host, path string, h header) (*socket, error) {
 	if _, err := conn.Write(b.Bytes()); err != nil {
 		return nil, err
 	}
-	br := bufio.NewReaderSize(conn, 512)
+	br := newReader(conn)
 	res, err := http.ReadResponse(br, nil)
 	if err != nil {
 		return nil, err
@@ -134,6 +134,9 @@ func upgrade(conn net.Conn, host, path string, h header) (*socket, error) {
 	conn.SetDeadline(time.Time{})
 	return &socket{conn: conn, br: br, head: res}, nil
 }
+
+// newReader is small: the crowd has 10,000 of them.
+func newReader(conn net.Conn) *bufio.Reader { return bufio.NewReaderSize(conn, 512) }
 
 // dialRaw opens a socket and closes it with the test; it reads nothing.
 func dialRaw(t testing.TB, n *node, path string, h header) *socket {

@@ -91,3 +91,9 @@ class Command(BaseCommand):
                 store[name] = value
         store.save()
         return {"session": store.session_key}
+
+    def do_tamper(self, session: str) -> None:
+        """Change the last character of a session's signature."""
+        row = Session.objects.get(session_key=session)
+        row.session_data = row.session_data[:-1] + ("B" if row.session_data[-1] == "A" else "A")
+        row.save()

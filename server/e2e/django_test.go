@@ -1,0 +1,474 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatecast/gatecast/authn/django/pgtest"
+)
+
+// revoked is how soon a logout must have closed the user's sockets everywhere.
+const revoked = time.Second
+
+// pair is a site and two nodes of a cluster that trust it: a says why over the socket (reject = "close"), b
+// answers with HTTP (reject = "http"); the site's views publish through b.
+type pair struct {
+	*site
+	a, b    *node
+	secrets []string // credentials that no log may show
+}
+
+func newPair(t *testing.T, o siteOptions, extra conf) *pair {
+	t.Helper()
+	natsB := freeAddr(t)
+	o.nats = "nats://" + natsB
+	s := newSite(t, o)
+	s.serve()
+	printed := s.gatecastConf()
+	base := conf{
+		"authn.chain":      []string{"django"},
+		"authn.carriers":   []string{"cookie", "header"},
+		"authn.jwt.secret": nil,
+		"grants": []conf{
+			{"to": "authenticated", "subscribe": []string{"chat.>"}, "publish": []string{"chat.>"}, "deny": []string{"chat.private.>"}},
+			{"to": "group:Editors", "join": []string{"desk"}, "subscribe": []string{"drafts.>"}},
+			{"to": "staff", "subscribe": []string{"staff"}},
+			{"to": "perm:auth.add_user", "publish": []string{"staff"}},
+		},
+	}
+	routes := []string{"nats://" + freeAddr(t), "nats://" + freeAddr(t)}
+	p := &pair{site: s}
+	for i, name := range []string{"a", "b"} {
+		c := extra.over(base.over(printed.over(clusterConf(routes, i))))
+		if name == "b" {
+			c["authn.reject"] = "http"
+			c["broker.listen"] = natsB
+		}
+		n := launchNode(t, name, c)
+		if name == "a" {
+			p.a = n
+		} else {
+			p.b = n
+		}
+	}
+	for _, n := range []*node{p.a, p.b} {
+		n.waitReady()
+		n.waitPeers(2)
+	}
+	t.Cleanup(p.noSecretsInLogs)
+	return p
+}
+
+func (p *pair) noSecretsInLogs() {
+	secrets := p.secrets
+	for _, key := range derived(p.opts.secret) {
+		secrets = append(secrets, key)
+	}
+	for _, n := range []*node{p.a, p.b} {
+		log := n.logs.String()
+		for _, secret := range append(secrets, p.opts.secret, serviceToken, adminKey, clusterToken) {
+			if i := strings.Index(log, secret); i >= 0 {
+				p.t.Errorf("the log of node %s shows a credential: %.300s", n.name, log[max(0, i-200):])
+			}
+		}
+	}
+}
+
+// login logs somebody in and remembers the cookie as a secret.
+func (p *pair) login(username string) (*browser, string) {
+	p.t.Helper()
+	b := p.browser()
+	session := b.login(username, password)
+	p.secrets = append(p.secrets, session)
+	return b, session
+}
+
+const password = "correct-horse-battery-staple"
+
+// dialSession opens a socket with a session cookie, as a page of that host would.
+func dialSession(t testing.TB, n *node, session string) *socket {
+	t.Helper()
+	return dial(t, n, cookieHeader(n, session))
+}
+
+// refusedEverywhere dials both nodes and wants the refusal as each is set to give it: 4401 and 401, or the like.
+func (p *pair) refusedEverywhere(t *testing.T, h func(n *node) header, reason string) {
+	t.Helper()
+	code, status, word := 4401, http.StatusUnauthorized, "unauthorized"
+	before, line := p.a.metrics(), p.a.logs.len()
+	refusedClose(t, p.a, "/ws", h(p.a), code, word)
+	p.a.waitGrew(t, before, mHandshakes, "result=refused", "reason="+reason)
+	p.a.logs.waitLine(t, line, "handshake refused", `"reason":"`+reason+`"`)
+	before, line = p.b.metrics(), p.b.logs.len()
+	refusedHTTP(t, p.b, "/ws", h(p.b), status)
+	p.b.waitGrew(t, before, mHandshakes, "result=refused", "reason="+reason)
+	p.b.logs.waitLine(t, line, "handshake refused", `"reason":"`+reason+`"`)
+}
+
+func withCookie(session string) func(*node) header {
+	return func(n *node) header { return cookieHeader(n, session) }
+}
+
+// TestDjango: the whole way on every Django and database.
+func TestDjango(t *testing.T) {
+	t.Parallel()
+	var pg *pgtest.Server
+	if !testing.Short() {
+		pg = pgtest.Start(t)
+	}
+	for _, r := range releases {
+		for _, db := range []string{"sqlite", "postgres"} {
+			t.Run(r.name+" on "+db, func(t *testing.T) {
+				if testing.Short() && (db != "sqlite" || r.name != "5.2") {
+					t.Skip("heavy: left out by -short")
+				}
+				o := siteOptions{release: r}
+				if db == "postgres" {
+					o.postgres = pg
+				}
+				testDjango(t, newPair(t, o, conf{"authn.cache_ttl": "30s"}))
+			})
+		}
+	}
+}
+
+func testDjango(t *testing.T, p *pair) {
+	ada := p.create("ada", password, nil)
+	eve := p.create("eve", password, nil)
+	ed := p.create("ed", password, map[string]any{"groups": []string{"Editors", "Ünï cödé"}, "is_staff": true, "perms": []string{"auth.add_user"}})
+
+	t.Run("login and message", func(t *testing.T) {
+		b, session := p.login("ada")
+		for _, n := range []*node{p.a, p.b} {
+			s := dialSession(t, n, session)
+			if s.user != ada {
+				t.Fatalf("welcome says user %q, want %q", s.user, ada)
+			}
+			// The personal group, without a rule and from the moment of the welcome.
+			status, answer := p.b.call(publishKey, "POST", "/api/v1/group_send", map[string]any{"group": "user." + ada, "data": "hello"})
+			if status != http.StatusOK {
+				t.Fatalf("group_send: %d %v", status, answer)
+			}
+			s.wantData("user."+ada, "hello")
+			s.add("chat.7")
+			b.say("chat.7", "from the view, "+n.name)
+			s.wantData("chat.7", map[string]any{"text": "from the view, " + n.name, "by": "ada"})
+			s.leave()
+		}
+	})
+
+	t.Run("grants of groups, staff and permissions", func(t *testing.T) {
+		_, session := p.login("ed")
+		s := dialRaw(t, p.a, "/ws", cookieHeader(p.a, session))
+		w := s.must("welcome")
+		if got := fmt.Sprint(w["groups"]); got != "[user."+ed+" desk]" || w.str("user") != ed {
+			t.Errorf("welcome is %v, want the groups user.%s and desk", w, ed)
+		}
+		s.add("drafts.1")
+		s.add("staff")
+		s.groupSend("staff", "x")
+		s.wantData("staff", "x")
+		_, session = p.login("ada")
+		s = dialSession(t, p.a, session)
+		for _, group := range []string{"drafts.1", "staff", "desk", "chat.private.1", "user." + ed} {
+			s.refused("forbidden", msg{"op": "group_add", "group": group})
+			s.refused("forbidden", msg{"op": "group_send", "group": group, "data": 1})
+		}
+	})
+
+	t.Run("logout", func(t *testing.T) {
+		b, session := p.login("ada")
+		onA, onB := dialSession(t, p.a, session), dialSession(t, p.b, session)
+		other, otherSession := p.login("ada")
+		stays := dialSession(t, p.a, otherSession)
+		b.logout()
+		began := time.Now()
+		for _, s := range []*socket{onA, onB} {
+			s.wantClosed(4401)
+		}
+		if took := time.Since(began); took > revoked {
+			t.Errorf("the sockets closed %v after the logout, want within %v", took, revoked)
+		}
+		p.refusedAs(t, session, "revoked", "unknown_session")
+		stays.quiet() // the same user's other login goes on
+		other.logout()
+		stays.wantClosed(4401)
+	})
+
+	t.Run("bad logins", func(t *testing.T) {
+		_, session := p.login("ada")
+		rewritten := func(changes map[string]any) string {
+			order := map[string]any{"do": "rewrite", "session": ""}
+			for k, v := range changes {
+				order[k] = v
+			}
+			s, _ := p.people.do(order)["session"].(string)
+			p.secrets = append(p.secrets, s)
+			return s
+		}
+		_ = rewritten
+		t.Run("no cookie", func(t *testing.T) {
+			p.refusedEverywhere(t, func(*node) header { return nil }, "no_credential")
+		})
+		for name, cookie := range map[string]string{
+			"garbage":           "garbage",
+			"unknown key":       strings.Repeat("a", 32),
+			"injection":         "x' OR '1'='1",
+			"very long":         strings.Repeat("a", 4000),
+			"another character": session[:len(session)-1] + "ü",
+		} {
+			t.Run(name, func(t *testing.T) { p.refusedEverywhere(t, withCookie(cookie), "unknown_session") })
+		}
+		t.Run("tampered signature", func(t *testing.T) {
+			_, s := p.login("ada")
+			p.people.do(map[string]any{"do": "tamper", "session": s})
+			p.refusedEverywhere(t, withCookie(s), "bad_signature")
+		})
+		t.Run("expired", func(t *testing.T) {
+			_, s := p.login("ada")
+			p.people.do(map[string]any{"do": "expire", "session": s})
+			p.refusedAs(t, s, "expired", "unknown_session")
+		})
+		t.Run("session without a user", func(t *testing.T) {
+			p.refusedEverywhere(t, withCookie(rewritten(map[string]any{"cart": []int{1}})), "no_credential")
+		})
+		t.Run("unknown backend", func(t *testing.T) {
+			_, s := p.login("ada")
+			p.people.do(map[string]any{"do": "rewrite", "session": s, "_auth_user_backend": "evil.Backend"})
+			p.refusedEverywhere(t, withCookie(s), "backend_not_allowed")
+		})
+		t.Run("wrong hash", func(t *testing.T) {
+			_, s := p.login("ada")
+			p.people.do(map[string]any{"do": "rewrite", "session": s, "_auth_user_hash": strings.Repeat("0", 64)})
+			p.refusedEverywhere(t, withCookie(s), "hash_mismatch")
+		})
+		t.Run("no hash", func(t *testing.T) {
+			_, s := p.login("ada")
+			p.people.do(map[string]any{"do": "rewrite", "session": s, "_auth_user_hash": nil})
+			p.refusedEverywhere(t, withCookie(s), "hash_mismatch")
+		})
+		t.Run("unknown user", func(t *testing.T) {
+			_, s := p.login("ada")
+			p.people.do(map[string]any{"do": "rewrite", "session": s, "_auth_user_id": "987654"})
+			p.refusedEverywhere(t, withCookie(s), "unknown_user")
+		})
+		t.Run("wrong origin", func(t *testing.T) {
+			for _, n := range []*node{p.a, p.b} {
+				for _, origin := range []string{"https://evil.example", "null", "http://127.0.0.1.evil.example"} {
+					before, line := n.metrics(), n.logs.len()
+					refusedHTTP(t, n, "/ws", header{"Cookie: sessionid=" + session, "Origin: " + origin}, http.StatusForbidden)
+					n.waitGrew(t, before, mHandshakes, "result=refused")
+					n.logs.waitLine(t, line, "origin")
+				}
+			}
+			// Another port of the same host is the usual layout: the site here, Gatecast there.
+			dial(t, p.a, header{"Cookie: sessionid=" + session, "Origin: http://" + p.addr}).leave()
+		})
+		// All of that did not harm the good login, and nothing was deleted from the site.
+		dialSession(t, p.a, session).leave()
+	})
+
+	t.Run("inactive", func(t *testing.T) {
+		_, session := p.login("eve")
+		s := dialSession(t, p.a, session)
+		if s.user != eve {
+			t.Fatalf("welcome says user %q, want %q", s.user, eve)
+		}
+		p.people.do(map[string]any{"do": "set", "username": "eve", "is_active": false})
+		p.revalidate(t, eve)
+		s.wantClosed(4401)
+		p.refusedEverywhere(t, withCookie(session), "inactive")
+		p.people.do(map[string]any{"do": "set", "username": "eve", "is_active": true})
+	})
+
+	t.Run("changed password", func(t *testing.T) {
+		_, session := p.login("eve")
+		s := dialSession(t, p.b, session)
+		p.people.do(map[string]any{"do": "password", "username": "eve", "password": password})
+		p.revalidate(t, eve)
+		s.wantClosed(4401)
+		p.refusedEverywhere(t, withCookie(session), "hash_mismatch")
+	})
+
+	t.Run("grants change under an open socket", func(t *testing.T) {
+		_, session := p.login("eve")
+		s := dialSession(t, p.a, session)
+		s.refused("forbidden", msg{"op": "group_add", "group": "drafts.1"})
+		p.people.do(map[string]any{"do": "join", "username": "eve", "group": "Editors"})
+		p.revalidate(t, eve)
+		if m := s.must("group_added"); m.str("group") != "desk" {
+			t.Errorf("got %v, want group_added of desk", m)
+		}
+		s.add("drafts.1")
+		p.people.do(map[string]any{"do": "part", "username": "eve", "group": "Editors"})
+		p.revalidate(t, eve)
+		gone := map[string]bool{s.must("group_discarded").str("group"): true, s.must("group_discarded").str("group"): true}
+		if !gone["desk"] || !gone["drafts.1"] {
+			t.Errorf("discarded %v, want desk and drafts.1", gone)
+		}
+		s.refused("forbidden", msg{"op": "group_add", "group": "drafts.1"})
+		s.leave()
+	})
+
+	t.Run("session check", func(t *testing.T) {
+		_, session := p.login("ada")
+		code, out := cli(t, p.a.dir, "session", "check", session, "-config", "config.toml")
+		if code != 0 || !strings.Contains(out, ada) {
+			t.Errorf("session check: exit %d\n%s", code, out)
+		}
+		if code, out = cli(t, p.a.dir, "session", "check", "-config", "config.toml", "sessionid="+session); code != 0 {
+			t.Errorf("session check name=value: exit %d\n%s", code, out)
+		}
+		if code, out = cli(t, p.a.dir, "session", "check", "-config", "config.toml", strings.Repeat("a", 32)); code != 1 || !strings.Contains(out, "unknown_session") {
+			t.Errorf("session check of an unknown key: exit %d, want 1 and the reason\n%s", code, out)
+		}
+	})
+}
+
+// refusedAs is refusedEverywhere where either node may know one of two reasons: a fresh tombstone, or the
+// database's word that the session is gone.
+func (p *pair) refusedAs(t *testing.T, session string, reasons ...string) {
+	t.Helper()
+	line := p.a.logs.len()
+	refusedClose(t, p.a, "/ws", cookieHeader(p.a, session), 4401, "unauthorized")
+	got := p.a.logs.waitLine(t, line, "handshake refused")
+	ok := false
+	for _, r := range reasons {
+		ok = ok || parseRecord(got).has("reason", r)
+	}
+	if !ok {
+		t.Errorf("refused with %s, want one of %v", got, reasons)
+	}
+	refusedHTTP(t, p.b, "/ws", cookieHeader(p.b, session), http.StatusUnauthorized)
+}
+
+// revalidate pushes a change of a user, as the application's signals do, and wants it within a second.
+func (p *pair) revalidate(t *testing.T, id string) {
+	t.Helper()
+	status, answer := p.b.call(adminKey, "POST", "/api/v1/revalidate", map[string]any{"user": id})
+	if status != http.StatusOK || answer["ok"] != true {
+		t.Fatalf("revalidate: %d %v", status, answer)
+	}
+}
+
+// TestDjangoSignedCookies: the engine that keeps the session in the cookie itself.
+func TestDjangoSignedCookies(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	p := newPair(t, siteOptions{release: releases[1], engine: "signed_cookies"}, nil)
+	ada := p.create("ada", password, nil)
+	b, session := p.login("ada")
+	onA, onB := dialSession(t, p.a, session), dialSession(t, p.b, session)
+	if onA.user != ada || onB.user != ada {
+		t.Fatalf("welcomes say %q and %q, want %q", onA.user, onB.user, ada)
+	}
+	onA.add("chat.1")
+	b.say("chat.1", "hi")
+	onA.wantData("chat.1", map[string]any{"text": "hi", "by": "ada"})
+
+	i := strings.LastIndexByte(session, ':')
+	p.refusedEverywhere(t, withCookie(session[:i+1]+strings.Repeat("A", len(session)-i-1)), "bad_signature")
+	p.refusedEverywhere(t, withCookie("x"+session), "bad_signature")
+	p.refusedEverywhere(t, func(*node) header { return nil }, "no_credential")
+
+	// A signed cookie is good for ever by itself: only the tombstone keeps it out after a logout.
+	b.logout()
+	onA.wantClosed(4401)
+	onB.wantClosed(4401)
+	p.refusedEverywhere(t, withCookie(session), "revoked")
+	// A new login of the same user is another session.
+	_, again := p.login("ada")
+	dialSession(t, p.a, again).leave()
+}
+
+// TestDjangoCustomUser: another table, a UUID as primary key under another column name; on both databases, which
+// store it differently.
+func TestDjangoCustomUser(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	for _, db := range []string{"sqlite", "postgres"} {
+		t.Run(db, func(t *testing.T) {
+			o := siteOptions{release: releases[2], customUser: true}
+			if db == "postgres" {
+				o.postgres = pgtest.Start(t)
+			}
+			p := newPair(t, o, nil)
+			ada := p.create("ada", password, map[string]any{"groups": []string{"Editors"}})
+			if len(ada) != 36 {
+				t.Fatalf("the id is %q, want a UUID", ada)
+			}
+			b, session := p.login("ada")
+			s := dialRaw(t, p.a, "/ws", cookieHeader(p.a, session))
+			w := s.must("welcome")
+			if got := fmt.Sprint(w["groups"]); w.str("user") != ada || got != "[user."+ada+" desk]" {
+				t.Errorf("welcome is %v, want user %s in its group and desk", w, ada)
+			}
+			s.add("chat.1")
+			b.say("chat.1", "hi")
+			s.wantData("chat.1", map[string]any{"text": "hi", "by": "ada"})
+			p.people.do(map[string]any{"do": "set", "username": "ada", "is_active": false})
+			p.revalidate(t, ada)
+			s.wantClosed(4401)
+		})
+	}
+}
+
+// TestDjangoKeyRotation: a login made with the old SECRET_KEY is good while that is among the fallbacks, on the
+// site and here, and never after.
+func TestDjangoKeyRotation(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	oldSecret := "the-old-secret-key-0123456789-0123456789-0123456789"
+	// The site signs with the old key; Gatecast has the keys of a site that has moved on.
+	p := newPair(t, siteOptions{release: releases[1], secret: oldSecret}, nil)
+	ada := p.create("ada", password, nil)
+	_, session := p.login("ada")
+	rotated := conf{}
+	for name, key := range derived(siteSecret) {
+		rotated["authn.django."+name] = key
+	}
+	fallback := conf{}
+	for name, key := range derived(oldSecret) {
+		fallback[name] = key
+	}
+	keyed := rotated.over(p.a.conf)
+	keyed["authn.django.fallbacks"] = []conf{fallback}
+	for k := range keyed { // a node of its own
+		if strings.HasPrefix(k, "broker.cluster.") {
+			delete(keyed, k)
+		}
+	}
+	delete(keyed, "server.listen")
+	delete(keyed, "admin.listen")
+	delete(keyed, "broker.listen")
+	n := startNode(t, "rotated", keyed.over(conf{}))
+	if s := dialSession(t, n, session); s.user != ada {
+		t.Errorf("welcome says %q, want %q", s.user, ada)
+	}
+	keyed["authn.django.fallbacks"] = nil
+	delete(keyed, "authn.django.fallbacks")
+	n = startNode(t, "moved", keyed)
+	refusedClose(t, n, "/ws", cookieHeader(n, session), 4401, "unauthorized")
+	n.logs.waitLine(t, 0, "handshake refused", "bad_signature")
+}
+
+// TestDjangoKeysCommand: what gatecast_keys prints for a project with fallbacks is what a node needs.
+func TestDjangoKeysCommand(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	oldSecret := "the-old-secret-key-0123456789-0123456789-0123456789"
+	s := newSite(t, siteOptions{release: releases[0], fallbacks: oldSecret})
+	c := s.gatecastConf()
+	list, ok := c["authn.django.fallbacks"].([]any)
+	if !ok || len(list) != 1 {
+		t.Fatalf("fallbacks printed as %v, want one", c["authn.django.fallbacks"])
+	}
+	for name, want := range derived(oldSecret) {
+		if got := list[0].(map[string]any)[name]; got != want {
+			t.Errorf("fallback %s is %v, want %v", name, got, want)
+		}
+	}
+}
