@@ -1,0 +1,75 @@
+# Gatecast. `make` alone prints what there is; CI runs the same targets (.ci/run).
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10s
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+PY          := .venv/bin/python
+# Two packages at a time: the tests are sized for 2 cores.
+GOTEST      := go test -p 2
+
+.DEFAULT_GOAL := help
+.PHONY: help build run cluster test short race e2e test-go test-python test-js lint staticcheck fuzz bench docs docs-check check hooks
+
+help: ## print this
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+build: ## build bin/gatecast
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gatecast ./server/cmd/gatecast
+
+run: build ## build and start one node with ready logins; it prints the demo page's address
+	bin/gatecast serve -dev -config config.toml
+
+cluster: build ## start three local nodes that form a cluster; Ctrl-C ends them
+	@server/e2e/cluster.sh bin/gatecast
+
+test: test-go test-python test-js ## run every test, with the race detector; about 12 minutes on 2 cores
+	@echo "== all tests done$(if $(GATECAST_TEST_NO_SKIP),, (what was skipped for want of a program is said above; GATECAST_TEST_NO_SKIP=1 forbids it))"
+
+test-go: ## Go tests, black-box ones included
+	$(GOTEST) -race -shuffle=on -timeout 20m ./...
+
+test-python: .venv/installed ## tests of clients/python
+	cd clients/python && ../../$(PY) -m pytest -q
+
+.venv/installed: clients/python/pyproject.toml
+	@python=$$(.ci/newest-python) && echo "== virtual environment made with $$python" && "$$python" -m venv --clear .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -e 'clients/python[test]'
+	@touch $@
+
+test-js: ## tests of clients/js
+	cd clients/js && if [ -f package-lock.json ]; then npm ci --no-audit --no-fund --silent; fi && npm test --silent
+
+short: ## the fast tests, under 30 s
+	$(GOTEST) -short ./...
+
+race: ## Go tests without the black-box ring, with the race detector
+	$(GOTEST) -race -shuffle=on $$(go list ./... | grep -v /server/e2e)
+
+e2e: ## black-box tests against the built binary
+	$(GOTEST) -race -v -timeout 20m ./server/e2e
+
+lint: ## gofmt, go vet, staticcheck
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "gofmt -w $$bad"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+fuzz: ## run every Fuzz function for FUZZTIME each; new crashers land in testdata/fuzz
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for f in $$(grep -h '^func Fuzz' $$dir/*_test.go | sed 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
+			echo "== $$dir $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+bench: ## Go's micro benchmarks
+	go test -run '^$$' -bench . -benchmem -p 1 $$(go list ./... | grep -v /server/e2e)
+
+docs: ## write the generated files: config.toml, server/docs/{config,codes,metrics}.md
+	go run ./server/docs/gen
+
+docs-check: docs ## fail if a generated file was not up to date
+	@git diff --exit-code -- config.toml server/docs server/config/docs_gen.go || { echo "commit what make docs wrote"; exit 1; }
+
+check: lint short docs-check ## what a reviewer runs, and the commit hook
+
+hooks: ## run make check before every commit
+	git config core.hooksPath .githooks
