@@ -1,16 +1,131 @@
 package authn
 
-// Grants are what one Conn may hear and say: immutable, shared where they can be, 0 allocations to check. A nil *Grants allows nothing.
-type Grants struct{}
+import (
+	"slices"
 
-// CanSubscribe reports whether name may be heard. name has passed subject.CheckName.
-func (g *Grants) CanSubscribe(name []byte) bool { return false }
+	"github.com/gatecast/gatecast/broker/subject"
+)
 
-// CanPublish reports whether name may be sent to. name has passed subject.CheckName.
-func (g *Grants) CanPublish(name []byte) bool { return false }
+// Grants are what one Conn may hear and say. They are immutable and may be used concurrently; checks allocate nothing. A
+// nil *Grants allows nothing.
+//
+// What depends on the rules, the kind and the Django groups only is shared by all identities for which it is the same;
+// own is what depends on this one.
+type Grants struct {
+	id     string // "" = anonymous
+	shared *grantSets
+	own    *grantSets // nil for most
+}
 
-// Join returns the groups to join at connect, the own user group first.
-func (g *Grants) Join() []string { return nil }
+// grantSets are lists of patterns, compiled. Each may be nil.
+type grantSets struct {
+	join                     []string // concrete names
+	subscribe, publish, deny *subject.Set
+}
 
-// Patterns returns all of it as name patterns, for the native NATS door.
-func (g *Grants) Patterns() Patterns { return Patterns{} }
+// compileSets compiles p; join is added to subscribe.
+func compileSets(p *Patterns) (*grantSets, error) {
+	if len(p.Join)+len(p.Subscribe)+len(p.Publish)+len(p.Deny) == 0 {
+		return nil, nil
+	}
+	s := &grantSets{join: unique(p.Join)}
+	var err error
+	if s.subscribe, err = subject.NewSet(slices.Concat(p.Subscribe, p.Join)); err != nil {
+		return nil, err
+	}
+	if s.publish, err = subject.NewSet(p.Publish); err != nil {
+		return nil, err
+	}
+	if s.deny, err = subject.NewSet(p.Deny); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// CanSubscribe reports whether name, which has passed subject.CheckName, may be heard. The own personal group always may.
+func (g *Grants) CanSubscribe(name []byte) bool {
+	if g == nil {
+		return false
+	}
+	if g.id != "" && subject.IsUserGroup(name, g.id) {
+		return true
+	}
+	s, o := g.shared, g.own
+	allowed := s != nil && s.subscribe.Match(name) || o != nil && o.subscribe.Match(name)
+	return allowed && !g.denied(name)
+}
+
+// CanPublish reports whether name, which has passed subject.CheckName, may be sent to.
+func (g *Grants) CanPublish(name []byte) bool {
+	if g == nil {
+		return false
+	}
+	s, o := g.shared, g.own
+	allowed := s != nil && s.publish.Match(name) || o != nil && o.publish.Match(name)
+	return allowed && !g.denied(name)
+}
+
+func (g *Grants) denied(name []byte) bool {
+	return g.shared != nil && g.shared.deny.Match(name) || g.own != nil && g.own.deny.Match(name)
+}
+
+// Join returns the names of the groups to join at connect: the own personal group first, then those of the rules that are
+// not denied. The slice is the caller's.
+func (g *Grants) Join() []string {
+	if g == nil {
+		return nil
+	}
+	var names []string
+	if g.id != "" {
+		names = append(names, subject.UserGroup(g.id))
+	}
+	for _, s := range []*grantSets{g.shared, g.own} {
+		if s == nil {
+			continue
+		}
+		for _, name := range s.join {
+			if !slices.Contains(names, name) && !g.denied([]byte(name)) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// Patterns returns all of it as patterns over names, for the native NATS door: Join is in Subscribe too, as is the own
+// personal group. NATS lets Deny win over that one also.
+func (g *Grants) Patterns() Patterns {
+	p := Patterns{Join: g.Join()}
+	if g == nil {
+		return p
+	}
+	if g.id != "" {
+		p.Subscribe = append(p.Subscribe, subject.UserGroup(g.id))
+	}
+	for _, s := range []*grantSets{g.shared, g.own} {
+		if s == nil {
+			continue
+		}
+		p.Subscribe = append(p.Subscribe, s.subscribe.Patterns()...)
+		p.Publish = append(p.Publish, s.publish.Patterns()...)
+		p.Deny = append(p.Deny, s.deny.Patterns()...)
+	}
+	p.Subscribe, p.Publish, p.Deny = unique(p.Subscribe), unique(p.Publish), unique(p.Deny)
+	return p
+}
+
+// unique removes repetitions from a list of its own, keeping the order.
+func unique(list []string) []string {
+	if len(list) < 2 {
+		return slices.Clone(list)
+	}
+	seen := make(map[string]bool, len(list))
+	out := make([]string, 0, len(list))
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -33,12 +33,17 @@ type Identity struct {
 	Claimed *Patterns
 	// Verifier is the name in the chain, e.g. "django" or "django:shop"; the chain puts it where it is empty.
 	Verifier string
+	// Carrier brought the credential; the chain sets it. "" for anonymous.
+	Carrier Carrier
 	// Ref is what the verifier needs to look at this login again in a sweep (django: the session key). Only that verifier reads it.
 	Ref Secret
 }
 
 // Anonymous reports whether nobody is logged in.
 func (id *Identity) Anonymous() bool { return id.ID == "" }
+
+// Ambient reports whether the browser added the credential by itself, so that the page's origin has to be checked.
+func (id *Identity) Ambient() bool { return id.Carrier == CarrierCookie }
 
 // LogValue keeps logs to the id, kind and verifier.
 func (id *Identity) LogValue() slog.Value {

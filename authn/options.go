@@ -3,6 +3,8 @@ package authn
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -22,11 +24,11 @@ type Options struct {
 	// CacheTTL is how long an accepted login answers for the same credential again without asking its verifier. 0 = never.
 	// Refusals are kept for a second at most.
 	CacheTTL time.Duration `toml:"cache_ttl"`
-	// CacheEntries bounds the accepted logins kept (about 0.5 KB each).
+	// CacheEntries bounds the accepted logins kept (about 0.5 KB each). 0 = no limit.
 	CacheEntries int `toml:"cache_entries"`
 	// Revalidate is the time between two looks at every open login. 0 = never: only push and expiry end a login then.
 	Revalidate time.Duration `toml:"revalidate"`
-	// Tombstones bounds the logged-out sessions remembered (about 0.2 KB each). When they are more, the oldest are forgotten.
+	// Tombstones bounds the logged-out sessions remembered (about 0.2 KB each). When they are more, the oldest are forgotten. 0 = no limit.
 	Tombstones int `toml:"tombstones"`
 }
 
@@ -50,9 +52,54 @@ const (
 	RejectHTTP  = "http"
 )
 
-// Validate reports every value that cannot work.
+var carriers = []Carrier{CarrierCookie, CarrierHeader, CarrierSubprotocol, CarrierQuery, CarrierMessage}
+
+const longestCache = time.Hour
+
+// Validate reports every value that cannot work. Whether each verifier of the chain is configured is seen by NewChain.
 func (o *Options) Validate() error {
 	var errs []error
-	_ = fmt.Errorf
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("authn."+format, args...)) }
+	if len(o.Chain) == 0 && !o.Anonymous {
+		bad("chain is empty, so nobody could log in; name a verifier, or set anonymous = true")
+	}
+	for i, name := range o.Chain {
+		if name == "" || slices.Contains(o.Chain[:i], name) {
+			bad("chain names %q twice or not at all; name each verifier once", name)
+		}
+	}
+	if len(o.Carriers) == 0 && !o.Anonymous {
+		bad("carriers is empty, so no credential is looked at; the usual ones are cookie, header, subprotocol, message")
+	}
+	for i, name := range o.Carriers {
+		switch {
+		case !slices.Contains(carriers, Carrier(name)):
+			names := make([]string, len(carriers))
+			for i, c := range carriers {
+				names[i] = string(c)
+			}
+			if near := nearest(name, names); near != "" {
+				bad("carriers has %q, which is none; did you mean %q?", name, near)
+			} else {
+				bad("carriers has %q, which is none; there are %s", name, strings.Join(names, ", "))
+			}
+		case slices.Contains(o.Carriers[:i], name):
+			bad("carriers has %q twice", name)
+		}
+	}
+	if o.Reject != RejectClose && o.Reject != RejectHTTP {
+		bad("reject = %q is not %q or %q", o.Reject, RejectClose, RejectHTTP)
+	}
+	if o.CacheTTL < 0 || o.CacheTTL > longestCache {
+		bad("cache_ttl = %v is not between 0s and %v", o.CacheTTL, longestCache)
+	}
+	for _, limit := range []struct {
+		key   string
+		value int64
+	}{{"timeout", int64(o.Timeout)}, {"revalidate", int64(o.Revalidate)}, {"cache_entries", int64(o.CacheEntries)}, {"tombstones", int64(o.Tombstones)}} {
+		if limit.value < 0 {
+			bad("%s is negative; 0 = none or no limit", limit.key)
+		}
+	}
 	return errors.Join(errs...)
 }

@@ -27,6 +27,8 @@ type Credential struct {
 	Value string
 	// Cookies gives a cookie of the request as Django would read it; nil for other carriers.
 	Cookies func(name string) (value string, ok bool)
+
+	header string // of the cookie carrier, for the cache key
 }
 
 // Cookie gives a cookie, and none for carriers that have no cookies.
@@ -60,7 +62,7 @@ type SessionHasher interface {
 }
 
 // CookieNamer is a Verifier that reads one cookie, which makes that cookie instead of the whole header its cache key.
-// "" says that it reads none.
+// "" says that it reads none and needs not be asked about cookies.
 type CookieNamer interface {
 	CookieName() string
 }

@@ -1,0 +1,89 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Step is one line of an explanation: what a verifier said to a carrier.
+type Step struct {
+	Carrier  Carrier
+	Verifier string // "" where none was asked
+	Outcome  Outcome
+	Reason   string    // of a refusal
+	Detail   string    // for people, without secrets
+	Decides  bool      // this line is the answer
+	Identity *Identity // of OutcomeAccepted
+}
+
+// Outcome is an answer in a word.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeAccepted    Outcome = "accepted"
+	OutcomeRefused     Outcome = "refused"
+	OutcomeNoLogin     Outcome = "no_login"    // a session without a user
+	OutcomeNotMine     Outcome = "not_mine"    // another kind of credential
+	OutcomeAbsent      Outcome = "absent"      // nothing stands in this carrier
+	OutcomeUnavailable Outcome = "unavailable" // the verifier cannot tell now
+)
+
+// Explain tells what each carrier and verifier says to r, asking them past the cache but not past tombstones. The last
+// step decides, as Authenticate would: if no verifier did, its Carrier and Verifier are empty.
+func (c *Chain) Explain(ctx context.Context, r *Request) []Step {
+	var steps []Step
+	id, err := c.decide(c.carriers, r, func(l *link, cred Credential) (*Identity, error) {
+		id, err := l.ask(ctx, c, cred)
+		if err == nil {
+			id, err = complete(id, l, cred.Carrier)
+		}
+		if err == nil && c.hasTombstone(id) {
+			return nil, errRevoked
+		}
+		return id, err
+	}, func(s Step) { steps = append(steps, s) })
+	if n := len(steps); n > 0 && steps[n-1].Decides {
+		return steps
+	}
+	last := stepOf("", "", id, err, false)
+	last.Decides = true
+	return append(steps, last)
+}
+
+func (c *Chain) hasTombstone(id *Identity) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.revoked(&watch{}, id, time.Now())
+}
+
+// stepOf makes a Step of a verifier's answer. A refusal that no verifier was asked for decides.
+func stepOf(carrier Carrier, verifier string, id *Identity, err error, absent bool) Step {
+	s := Step{Carrier: carrier, Verifier: verifier, Identity: id}
+	s.Outcome, s.Reason = outcomeOf(err)
+	switch {
+	case err != nil:
+		s.Identity = nil
+		s.Detail = err.Error()
+		s.Decides = verifier == ""
+	case absent:
+		s.Outcome = OutcomeAbsent
+	}
+	return s
+}
+
+func outcomeOf(err error) (Outcome, string) {
+	var refused *Refused
+	switch {
+	case err == nil:
+		return OutcomeAccepted, ""
+	case errors.As(err, &refused):
+		return OutcomeRefused, refused.Reason
+	case errors.Is(err, ErrNotMine):
+		return OutcomeNotMine, ""
+	case errors.Is(err, ErrNoLogin), errors.Is(err, ErrLoginLater):
+		return OutcomeNoLogin, ""
+	}
+	return OutcomeUnavailable, ""
+}

@@ -1,0 +1,180 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// longestRefusal is how long anything but an accepted login is remembered at most: a user must not wait for the cache
+// after a login or a mended clock.
+const longestRefusal = time.Second
+
+// flight is one question to a verifier that several callers wait for.
+type flight struct {
+	watch
+	done    chan struct{} // closed by the leader, when the fields below are set
+	id      *Identity
+	err     error
+	again   bool // the answer was overtaken by ForgetUser: ask again
+	waiters int  // guarded by Chain.mu; at 0 the question is cancelled
+	cancel  context.CancelFunc
+}
+
+// watch is told what is revoked while a lookup or a sweep is under way. Its maps are guarded by Chain.mu and nil at first.
+type watch struct {
+	users    map[string]struct{}
+	sessions map[string]struct{}
+}
+
+var errOvertaken = errors.New("the login changes faster than it can be looked up")
+
+// lookup asks l about cred through tombstones, cache and flights.
+func (c *Chain) lookup(ctx context.Context, l *link, cred Credential) (*Identity, error) {
+	key, session, skip := l.key(cred)
+	if skip {
+		return nil, ErrNotMine
+	}
+	for range 3 {
+		id, err, again := c.lookupOnce(ctx, l, cred, key, session)
+		if !again {
+			if err != nil && !answered(err) {
+				err = fmt.Errorf("authn %s: %w", l.name, err)
+			}
+			c.count(l, err)
+			return id, err
+		}
+	}
+	return nil, fmt.Errorf("authn %s: %w", l.name, errOvertaken)
+}
+
+func (c *Chain) lookupOnce(ctx context.Context, l *link, cred Credential, key cacheKey, session string) (_ *Identity, _ error, again bool) {
+	now := time.Now()
+	c.mu.Lock()
+	if c.graves.has(session, now) {
+		c.stats.Revoked++
+		c.mu.Unlock()
+		return nil, errRevoked, false
+	}
+	for _, cache := range []*cache{&c.accepted, &c.others} {
+		if e := cache.get(key, now); e != nil {
+			c.stats.CacheHits++
+			c.mu.Unlock()
+			return e.id, e.err, false
+		}
+	}
+	if f := c.flights[key]; f != nil {
+		c.stats.CacheShared++
+		f.waiters++
+		c.mu.Unlock()
+		select {
+		case <-f.done:
+			return f.id, f.err, f.again
+		case <-ctx.Done():
+			c.leave(key, f)
+			return nil, ctx.Err(), false
+		}
+	}
+	// The question outlives the caller's ctx as long as others wait for its answer.
+	f := &flight{done: make(chan struct{}), waiters: 1}
+	flightCtx := context.WithoutCancel(ctx)
+	if c.opts.Timeout > 0 {
+		flightCtx, f.cancel = context.WithTimeout(flightCtx, c.opts.Timeout)
+	} else {
+		flightCtx, f.cancel = context.WithCancel(flightCtx)
+	}
+	c.stats.CacheMisses++
+	c.flights[key] = f
+	c.watches[&f.watch] = struct{}{}
+	c.mu.Unlock()
+
+	stop := context.AfterFunc(ctx, func() { c.leave(key, f) })
+	id, err := l.ask(flightCtx, c, cred)
+	stop()
+	f.cancel()
+	if err == nil {
+		id, err = complete(id, l, cred.Carrier)
+	}
+	c.land(key, f, id, err)
+	return f.id, f.err, f.again
+}
+
+// leave gives up waiting for f. The last one out cancels it.
+func (c *Chain) leave(key cacheKey, f *flight) {
+	c.mu.Lock()
+	f.waiters--
+	last := f.waiters == 0
+	if last && c.flights[key] == f {
+		delete(c.flights, key)
+	}
+	c.mu.Unlock()
+	if last {
+		f.cancel()
+	}
+}
+
+// land takes the answer: what was revoked meanwhile is refused, what was changed is asked again, the rest is kept.
+func (c *Chain) land(key cacheKey, f *flight, id *Identity, err error) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer close(f.done)
+	delete(c.watches, &f.watch)
+	current := c.flights[key] == f
+	if current {
+		delete(c.flights, key)
+	}
+	if err == nil {
+		if c.revoked(&f.watch, id, now) {
+			c.stats.Revoked++
+			id, err = nil, errRevoked
+			current = false
+		} else if _, forgotten := f.users[id.ID]; forgotten {
+			f.again = true
+			return
+		}
+	}
+	f.id, f.err = id, err
+	if ttl := c.ttl(id, err, now); current && ttl > 0 {
+		e := &entry{key: key, until: now.Add(ttl), id: id, err: err}
+		if err == nil {
+			c.accepted.put(e, now)
+		} else {
+			c.others.put(e, now)
+		}
+	}
+}
+
+// ttl is how long an answer may be kept; 0 = not at all.
+func (c *Chain) ttl(id *Identity, err error, now time.Time) time.Duration {
+	switch {
+	case err == nil && !id.Expires.IsZero():
+		return min(c.opts.CacheTTL, id.Expires.Sub(now))
+	case err == nil, errors.Is(err, ErrNotMine): // the shape of a credential does not change
+		return c.opts.CacheTTL
+	case answered(err):
+		return min(c.opts.CacheTTL, longestRefusal)
+	}
+	return 0
+}
+
+// ask is Verify that cannot panic: a verifier's bug on one credential is that credential's only.
+func (l *link) ask(ctx context.Context, c *Chain, cred Credential) (id *Identity, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("verifier panicked", "verifier", l.name, "carrier", string(cred.Carrier), "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			id, err = nil, errors.New("internal error, see the log")
+		}
+	}()
+	return l.verifier.Verify(ctx, cred)
+}
+
+// answered tells a verifier's answer from its being unavailable.
+func answered(err error) bool {
+	var refused *Refused
+	return errors.Is(err, ErrNotMine) || errors.Is(err, ErrNoLogin) || errors.As(err, &refused)
+}
+
+func expired(id *Identity) bool { return !id.Expires.IsZero() && !time.Now().Before(id.Expires) }
