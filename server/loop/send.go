@@ -1,0 +1,390 @@
+package loop
+
+import "time"
+
+// The way of a byte out:
+//
+//	Send(frame) ──────► hold ─┐                      ┌─ one piece: its own memory ─┐
+//	                          ├─► push ─► dirty ─► gather                          ├─► write ─► advance ─► all sent: done
+//	SendBytes(b) ─► arena ────┘     │      flush     └─ several: the cork buffer ──┘      │
+//	                                │    (turn's end)                                     └─ not taken whole: isBlocked,
+//	                                └─ isBlocked: waits behind the backlog                    keep, until writable ─► dirty
+//
+//	SendNow(frame), nothing pending ─────────────────────────────────────────────────► write, straight from the frame
+//
+// A pending piece is a run of bytes in a frame. Pieces are nodes of a slab, one list for each socket; frames in use are entries of
+// a palette with their own count of pieces, so that a message queued for 5,000 members costs one atomic operation, not 5,000.
+
+// maxWrite is the most bytes one write hands to a transport, and the size of the cork buffer and of the arena.
+const maxWrite = 64 << 10
+
+// corkBelow is the size from which a piece at the head of the queue goes out alone: copying more costs more than a write saves.
+const corkBelow = 16 << 10
+
+// piece is one entry of a socket's queue.
+type piece struct {
+	pal  uint32 // frame, as index into the palette
+	off  uint32 // first unsent byte in the frame
+	n    uint32 // unsent bytes
+	at   uint32 // tick when it was queued
+	next uint32 // piece behind it, 0 = none; on the free list, the next free piece
+}
+
+// swatch is a frame that pieces point to.
+type swatch struct {
+	f    *Frame // one reference is the palette's
+	refs uint32 // pieces that use it, and 1 while it is the arena; on the free list, the next free swatch
+	lent bool   // is or was the arena: shared by many sockets, to be left soon
+}
+
+// output is the pending output of all sockets of a loop. Index 0 of pieces and palette means none.
+type output struct {
+	pieces    []piece
+	freePiece uint32
+	inUse     int // pieces not on the free list
+	palette   []swatch
+	freePal   uint32
+	last      uint32 // palette entry of the last Send: a fan-out sends the same frame again and again
+	arena     uint32 // palette entry of the frame that SendBytes copies into, 0 = none yet
+	cork      []byte
+	dirty     []uint32 // slots to write at the end of the turn, worked off up to dirtyAt
+	dirtyAt   int
+}
+
+func newOutput() output {
+	return output{pieces: make([]piece, 1), palette: make([]swatch, 1), cork: make([]byte, 0, maxWrite)}
+}
+
+// Send queues f for slot; it goes out at the end of the turn, in one write with all else that is pending. The queue takes a
+// reference of its own. What is sent to a socket after Close, or after its peer closed, is ignored.
+func (l *Loop) Send(slot uint32, f *Frame) {
+	s := l.socks.at(slot)
+	if s.state != open || len(f.B) == 0 {
+		return
+	}
+	l.push(slot, s, l.out.hold(f), 0, uint32(len(f.B)))
+}
+
+// SendNow writes f to slot at once if nothing is pending for it, and is like Send otherwise. It saves the queue's work, about
+// 50 ns, where messages are few; under load Send is better, for it shares writes and lets the loop spread long fan-outs.
+func (l *Loop) SendNow(slot uint32, f *Frame) {
+	s := l.socks.at(slot)
+	if s.state != open || len(f.B) == 0 {
+		return
+	}
+	if s.head != 0 || s.is(isBlocked) {
+		l.push(slot, s, l.out.hold(f), 0, uint32(len(f.B)))
+		return
+	}
+	n, err := l.write(slot, s, f.B)
+	switch {
+	case err != nil:
+		l.drop(slot, s, err)
+	case n < len(f.B):
+		l.push(slot, s, l.out.hold(f), uint32(n), uint32(len(f.B)-n))
+	}
+}
+
+// SendBytes queues a copy of b for slot, as Send does a frame.
+func (l *Loop) SendBytes(slot uint32, b []byte) {
+	s := l.socks.at(slot)
+	if s.state != open || len(b) == 0 {
+		return
+	}
+	if s.is(isBlocked) || len(b) > maxWrite/4 { // it may wait for long, or fill the arena: memory of its own
+		f := NewFrame(len(b))
+		f.B = append(f.B, b...)
+		l.push(slot, s, l.out.hold(f), 0, uint32(len(b)))
+		f.Release()
+		return
+	}
+	f, pal := l.out.room(len(b))
+	off := len(f.B)
+	f.B = append(f.B, b...)
+	l.out.palette[pal].refs++
+	s.flags |= isLodged
+	l.push(slot, s, pal, uint32(off), uint32(len(b)))
+}
+
+// Pending returns how many bytes wait for slot and the tick when the oldest of them was queued. In portable mode that includes what
+// a blocked write holds.
+func (l *Loop) Pending(slot uint32) (bytes int, since uint32) {
+	s := l.socks.at(slot)
+	switch {
+	case s.state == free:
+		return 0, 0
+	case s.flight > 0:
+		since = s.flightAt
+	case s.head != 0:
+		since = l.out.pieces[s.head].at
+	}
+	return int(s.pending) + int(s.flight), since
+}
+
+// hold returns the palette entry of f with one more piece counted.
+func (o *output) hold(f *Frame) uint32 {
+	if o.last != 0 && o.palette[o.last].f == f {
+		o.palette[o.last].refs++
+		return o.last
+	}
+	f.Retain()
+	o.last = o.enter(f)
+	return o.last
+}
+
+// enter puts f, with the caller's reference, into the palette and counts one piece.
+func (o *output) enter(f *Frame) uint32 {
+	i := o.freePal
+	if i == 0 {
+		i = uint32(len(o.palette))
+		o.palette = append(o.palette, swatch{})
+	} else {
+		o.freePal = o.palette[i].refs
+	}
+	o.palette[i] = swatch{f: f, refs: 1}
+	return i
+}
+
+// letGo counts one piece less; the frame of the last one is released.
+func (o *output) letGo(i uint32) {
+	w := &o.palette[i]
+	if w.refs--; w.refs > 0 {
+		return
+	}
+	w.f.Release()
+	*w = swatch{refs: o.freePal}
+	o.freePal = i
+	if o.last == i {
+		o.last = 0
+	}
+}
+
+// room returns the arena with n bytes left in it. An arena is used from its start again when nothing points into it.
+func (o *output) room(n int) (*Frame, uint32) {
+	if o.arena != 0 {
+		w := &o.palette[o.arena]
+		if w.refs == 1 {
+			w.f.B = w.f.B[:0]
+		}
+		if cap(w.f.B)-len(w.f.B) >= n {
+			return w.f, o.arena
+		}
+		o.letGo(o.arena)
+	}
+	f := NewFrame(maxWrite)
+	o.arena = o.enter(f)
+	o.palette[o.arena].lent = true
+	return f, o.arena
+}
+
+// push appends a piece to the socket's queue and sees that the socket is written to.
+func (l *Loop) push(slot uint32, s *sock, pal, off, n uint32) {
+	o := &l.out
+	i := o.freePiece
+	if i == 0 {
+		i = uint32(len(o.pieces))
+		o.pieces = append(o.pieces, piece{})
+	} else {
+		o.freePiece = o.pieces[i].next
+	}
+	o.inUse++
+	o.pieces[i] = piece{pal: pal, off: off, n: n, at: l.now}
+	if s.head == 0 {
+		s.head = i
+	} else {
+		o.pieces[s.tail].next = i
+	}
+	s.tail = i
+	s.pending += n
+	l.soil(slot, s)
+}
+
+// soil puts the socket on the dirty list, unless it is there or must wait until it is writable.
+func (l *Loop) soil(slot uint32, s *sock) {
+	if s.flags&(isDirty|isBlocked) == 0 {
+		s.flags |= isDirty
+		l.out.dirty = append(l.out.dirty, slot)
+	}
+}
+
+func (l *Loop) dirty() bool { return l.out.dirtyAt < len(l.out.dirty) }
+
+// flush writes to the dirty sockets, each once, until the turn's share of time or bytes is used up. The others stay dirty: what is
+// sent to them meanwhile shares their write, so a loop that falls behind batches by itself.
+func (l *Loop) flush() {
+	o := &l.out
+	end := len(o.dirty) // a socket with more than one write's worth comes again next turn
+	if o.dirtyAt == end {
+		return
+	}
+	began, bytes, writes := time.Since(l.start), l.stats.BytesOut, 0
+	for o.dirtyAt < end {
+		slot := o.dirty[o.dirtyAt]
+		o.dirtyAt++
+		s := l.socks.at(slot)
+		if !s.is(isDirty) { // of a socket that was here before
+			continue
+		}
+		s.flags &^= isDirty
+		if s.state != open && s.state != flushing {
+			continue
+		}
+		l.flushOne(slot, s)
+		writes++
+		if l.stats.BytesOut-bytes >= turnBytes || writes%clockEvery == 0 && time.Since(l.start)-began > turnTime {
+			break
+		}
+	}
+	switch {
+	case o.dirtyAt == len(o.dirty):
+		o.dirty, o.dirtyAt = o.dirty[:0], 0
+	case o.dirtyAt > len(o.dirty)/2: // half of it is done: move the rest down, for a list never empty must not grow for ever
+		o.dirty, o.dirtyAt = o.dirty[:copy(o.dirty, o.dirty[o.dirtyAt:])], 0
+	}
+}
+
+// flushOne makes one write of what is pending for the socket.
+func (l *Loop) flushOne(slot uint32, s *sock) {
+	if s.head != 0 {
+		at := l.out.pieces[s.head].at
+		n, err := l.write(slot, s, l.out.gather(s))
+		if err != nil {
+			l.drop(slot, s, err)
+			return
+		}
+		if s.flight > 0 {
+			s.flightAt = at
+		}
+		l.out.advance(s, uint32(n))
+	}
+	switch {
+	case s.is(isBlocked):
+		l.out.settle(s)
+	case s.head != 0:
+		l.soil(slot, s)
+	default:
+		l.via(s).watch(slot, s) // ends the wait for writable
+		s.flags &^= isLodged
+		if s.state == flushing {
+			l.finish(slot, s)
+		}
+	}
+}
+
+// gather returns the bytes of the next write: a piece that is alone or large as it lies in memory, else pieces copied together.
+func (o *output) gather(s *sock) []byte {
+	p := &o.pieces[s.head]
+	b := o.palette[p.pal].f.B[p.off : p.off+p.n]
+	if p.next == 0 || len(b) >= corkBelow {
+		return b
+	}
+	cork := append(o.cork[:0], b...)
+	for i := p.next; i != 0; i = p.next {
+		p = &o.pieces[i]
+		b = o.palette[p.pal].f.B[p.off : p.off+p.n]
+		if room := cap(cork) - len(cork); len(b) > room {
+			return append(cork, b[:room]...)
+		}
+		cork = append(cork, b...)
+	}
+	return cork
+}
+
+// write hands b to the socket's transport. If not all of it was taken, or some is in flight, the socket is blocked: the transport
+// reports when it is writable.
+func (l *Loop) write(slot uint32, s *sock, b []byte) (int, error) {
+	if len(b) > maxWrite && s.is(isPortable) {
+		b = b[:maxWrite] // what is in flight is a copy
+	}
+	n, err := l.via(s).write(slot, s, b)
+	l.stats.Sends++
+	if err != nil {
+		return 0, err
+	}
+	l.stats.BytesOut += uint64(n)
+	if s.flight > 0 {
+		s.flightAt = l.now
+		s.flags |= isBlocked
+	} else if n < len(b) {
+		l.stats.Again++
+		s.flags |= isBlocked
+		l.via(s).watch(slot, s)
+	}
+	return n, nil
+}
+
+// advance takes the first n bytes off the queue.
+func (o *output) advance(s *sock, n uint32) {
+	s.pending -= n
+	for n > 0 {
+		i := s.head
+		p := &o.pieces[i]
+		if n < p.n {
+			p.off += n
+			p.n -= n
+			return
+		}
+		n -= p.n
+		s.head = p.next
+		o.freeOne(i)
+	}
+}
+
+// settle moves what a blocked socket has in the arena to memory of its own, for it may stay long and must not pin the arena.
+func (o *output) settle(s *sock) {
+	if !s.is(isLodged) {
+		return
+	}
+	s.flags &^= isLodged
+	for i := s.head; i != 0; i = o.pieces[i].next {
+		p := &o.pieces[i]
+		if !o.palette[p.pal].lent {
+			continue
+		}
+		old := o.palette[p.pal].f
+		f := NewFrame(int(p.n))
+		f.B = append(f.B, old.B[p.off:p.off+p.n]...)
+		o.letGo(p.pal)
+		p.pal, p.off = o.enter(f), 0
+	}
+}
+
+// discard empties the queue of a socket that is gone.
+func (o *output) discard(s *sock) {
+	for s.head != 0 {
+		i := s.head
+		s.head = o.pieces[i].next
+		o.freeOne(i)
+	}
+	s.pending = 0
+}
+
+func (o *output) freeOne(i uint32) {
+	o.letGo(o.pieces[i].pal)
+	o.pieces[i] = piece{next: o.freePiece}
+	o.freePiece = i
+	o.inUse--
+}
+
+// writable is the transport's report that a blocked socket can take more.
+func (l *Loop) writable(slot uint32, s *sock) {
+	s.flags &^= isBlocked
+	if s.state == open || s.state == flushing {
+		if s.head != 0 || s.state == flushing {
+			l.soil(slot, s)
+		}
+	}
+}
+
+// keepPieces is how much of the piece slab and of the dirty list a burst may leave behind.
+const keepPieces = 4 << 10
+
+// trim gives back what a burst of output took, once a tick and only when all of it was sent.
+func (l *Loop) trim() {
+	o := &l.out
+	if o.inUse > 0 || l.dirty() || max(len(o.pieces), cap(o.dirty)) <= keepPieces {
+		return
+	}
+	o.pieces, o.freePiece = make([]piece, 1), 0
+	o.dirty, o.dirtyAt = nil, 0
+}
