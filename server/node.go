@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"runtime"
@@ -146,6 +147,11 @@ func (r *rate) take(n *Node) bool {
 // Open starts a node: its broker, its loops and its listener. It returns when the node has met its peers and
 // listens; Run begins to accept. The caller must Close it.
 func Open(ctx context.Context, c Config) (*Node, error) {
+	return open(ctx, c, func(n *Node) (Broker, error) { return broker.Open(ctx, c.Broker, n, n.log) })
+}
+
+// open is Open with the broker that link returns.
+func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Node, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -163,6 +169,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	l := &n.opts.Limits
 	n.headerLimits = ws.Limits{HeaderBytes: l.HeaderBytes}
 	n.parse = ws.Config{MaxMessage: l.MessageBytes, MaxFragments: l.Fragments}
+	if l.HeaderBytes == 0 { // "no limit" in the words of package ws
+		n.headerLimits.HeaderBytes = math.MaxInt32
+	}
 	if l.Fragments == 0 {
 		n.parse.MaxFragments = -1
 	}
@@ -184,7 +193,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		return nil, errors.Join(err, n.listener.Close())
 	}
 	n.engine = engine
-	b, err := broker.Open(ctx, c.Broker, n, c.Log)
+	b, err := link(n)
 	if err != nil {
 		return nil, errors.Join(err, n.listener.Close(), engine.Close(ctx))
 	}
@@ -202,7 +211,11 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 }
 
 func (n *Node) loopOptions() loop.Options {
-	return loop.Options{Mode: n.opts.Mode, Loops: n.opts.Loops, WriteBuffer: n.opts.WriteBuffer, UserTimeout: n.opts.UserTimeout}
+	loops := n.opts.Loops
+	if loops == 0 {
+		loops = min(runtime.GOMAXPROCS(0), maxLoops)
+	}
+	return loop.Options{Mode: n.opts.Mode, Loops: loops, WriteBuffer: n.opts.WriteBuffer, UserTimeout: n.opts.UserTimeout}
 }
 
 // compile makes the routes, group rules and proxies of the config.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,8 +40,10 @@ func (cookieVerifier) Verify(_ context.Context, c authn.Credential) (*authn.Iden
 	case "down":
 		return nil, io.ErrUnexpectedEOF
 	}
-	return &authn.Identity{ID: who, Kind: authn.KindUser, SessionHash: "hash-of-" + who}, nil
+	return &authn.Identity{ID: who, Kind: authn.KindUser, SessionHash: sessionHash(who)}, nil
 }
+
+func sessionHash(who string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(who))) }
 
 func (cookieVerifier) CookieName() string { return "who" }
 
@@ -77,6 +80,12 @@ func startNode(t testing.TB, c Config) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runNode(t, n)
+	return n
+}
+
+// runNode accepts until the test ends, then closes the node.
+func runNode(t testing.TB, n *Node) {
 	ran := make(chan error, 1)
 	go func() { ran <- n.Run() }()
 	t.Cleanup(func() {
@@ -89,7 +98,6 @@ func startNode(t testing.TB, c Config) *Node {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return n
 }
 
 // bothModes runs a test in epoll and in portable mode.
@@ -182,7 +190,7 @@ func (s *sock) wantClose(code int) {
 
 func TestAWelcomeNamesTheUserAndItsGroups(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode string) {
-		n := startNode(t, testConfig(t, mode))
+		n, _ := startAlone(t, testConfig(t, mode))
 		got := dial(t, n, "/ws", "42").want(`{"op":"welcome","user":"42","groups":["user.42"],"ping":25}`)
 		if got["conn"] == "" || got["node"] == "" {
 			t.Fatalf("welcome without conn or node: %v", got)
@@ -192,7 +200,7 @@ func TestAWelcomeNamesTheUserAndItsGroups(t *testing.T) {
 
 func TestAMessageReachesTheMembersAndNobodyElse(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode string) {
-		n := startNode(t, testConfig(t, mode))
+		n, _ := startAlone(t, testConfig(t, mode))
 		a, b, c := dial(t, n, "/ws", "a"), dial(t, n, "/ws", "b"), dial(t, n, "/ws", "c")
 		for _, s := range []*sock{a, b, c} {
 			s.want(`{"op":"welcome"}`)
@@ -230,7 +238,7 @@ func TestAMessageReachesTheMembersAndNobodyElse(t *testing.T) {
 
 func TestAnOpWaitsForTheEarlierOneOnItsGroup(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode string) {
-		n := startNode(t, testConfig(t, mode))
+		n, _ := startAlone(t, testConfig(t, mode))
 		s := dial(t, n, "/ws", "a")
 		s.want(`{"op":"welcome"}`)
 		for i := range 50 {
@@ -248,7 +256,7 @@ func TestAnOpWaitsForTheEarlierOneOnItsGroup(t *testing.T) {
 
 func TestRefusedLogins(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode string) {
-		n := startNode(t, testConfig(t, mode))
+		n, _ := startAlone(t, testConfig(t, mode))
 		s := dial(t, n, "/ws", "bad")
 		s.want(`{"op":"error","code":"unauthorized"}`)
 		s.want(`{"op":"close","code":4401}`)
@@ -264,7 +272,7 @@ func TestRefusedLogins(t *testing.T) {
 
 func TestLoginByMessage(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode string) {
-		n := startNode(t, testConfig(t, mode))
+		n, _ := startAlone(t, testConfig(t, mode))
 		s := dial(t, n, "/ws", "")
 		s.send(`[{"op":"auth","id":1,"token":"42"},{"op":"group_add","id":2,"group":"chat.1"}]`)
 		s.send(`{"op":"ping","id":3}`)
@@ -292,7 +300,7 @@ func TestLoginByMessage(t *testing.T) {
 
 func TestARawRouteEchoesTextAndBinary(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode string) {
-		n := startNode(t, testConfig(t, mode))
+		n, _ := startAlone(t, testConfig(t, mode))
 		s := dial(t, n, "/echo/r1/", "a")
 		for _, f := range []ws.Frame{ws.NewTextFrame([]byte("hello")), ws.NewBinaryFrame([]byte{0, 255})} {
 			payload := bytes.Clone(f.Payload)
@@ -316,7 +324,7 @@ func TestARawRouteEchoesTextAndBinary(t *testing.T) {
 
 func TestControlReachesTheConns(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode string) {
-		n := startNode(t, testConfig(t, mode))
+		n, _ := startAlone(t, testConfig(t, mode))
 		call := func(verb, body, want string) {
 			t.Helper()
 			if got := string(n.Call(t.Context(), verb, []byte(body))); got != want {
@@ -328,14 +336,14 @@ func TestControlReachesTheConns(t *testing.T) {
 		other.want(`{"op":"welcome"}`)
 		call("group_add", `{"group":"backend.only","user":"42"}`, `{"ok":true,"conns":1}`)
 		s.want(`{"op":"group_added","group":"backend.only"}`)
-		if err := n.broker.(*broker.Broker).Publish(&broker.Message{Group: []byte("backend.only"), Data: []byte(`"x"`)}); err != nil {
+		if err := n.broker.Publish(&broker.Message{Group: []byte("backend.only"), Data: []byte(`"x"`)}); err != nil {
 			t.Fatal(err)
 		}
 		s.want(`{"op":"message","group":"backend.only","data":"x"}`)
 		call("revalidate", `{"user":"42"}`, `{"ok":true,"conns":1}`)
 		call("group_discard", `{"group":"backend.only","user":"42"}`, `{"ok":true,"conns":1}`)
 		s.want(`{"op":"group_discarded","group":"backend.only"}`)
-		call("disconnect", `{"session":"hash-of-42","code":4401}`, `{"ok":true,"conns":1}`)
+		call("disconnect", `{"session":"`+sessionHash("42")+`","code":4401}`, `{"ok":true,"conns":1}`)
 		s.wantClose(4401)
 		call("disconnect", `{"user":"43","reason":"bye"}`, `{"ok":true,"conns":1}`)
 		other.wantClose(4410)
