@@ -23,15 +23,16 @@ const startLimit = 60 * time.Second
 
 // node is one gatecast process.
 type node struct {
-	t    testing.TB
-	name string
-	dir  string
-	conf conf
-	env  []string // more than the usual
-	addr string   // WebSocket listener
-	api  string   // admin listener
-	nats string   // broker's client listener
-	logs *logs
+	t     testing.TB
+	name  string
+	dir   string
+	conf  conf
+	env   []string // more than the usual
+	flags []string // of serve
+	addr  string   // WebSocket listener
+	api   string   // admin listener
+	nats  string   // broker's client listener
+	logs  *logs
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process is gone
@@ -76,7 +77,8 @@ func launchNode(t testing.TB, name string, extra conf, env ...string) *node {
 // exec starts the process on the config written now.
 func (n *node) exec() {
 	n.t.Helper()
-	n.cmd = exec.Command(gatecast(n.t), "serve", "-config", n.conf.write(n.t, n.dir))
+	args := append([]string{"serve", "-config", n.conf.write(n.t, n.dir)}, n.flags...)
+	n.cmd = exec.Command(gatecast(n.t), args...)
 	n.cmd.Dir = n.dir
 	n.cmd.Env = append(append(cleanEnv(), "GORACE=halt_on_error=0 exitcode=66"), n.env...)
 	n.cmd.Stdout, n.cmd.Stderr = n.logs, n.logs
