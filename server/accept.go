@@ -16,8 +16,8 @@ func (o *owner) accept(slot uint32, c *conn, peer netip.AddrPort) {
 	if ping := o.pingTicks(); ping != 0 {
 		c.pinged = c.opened - min(slot%ping, c.opened) // spread over the interval what connects at once
 	}
-	o.due[slot] = o.deadline(n.opts.Limits.HandshakeTimeout)
-	if total := n.conns.Add(1); n.opts.Limits.Conns > 0 && total > int64(n.opts.Limits.Conns) {
+	o.due[slot] = o.deadline(n.bounds.Load().HandshakeTimeout)
+	if total := n.conns.Add(1); n.bounds.Load().Conns > 0 && total > int64(n.bounds.Load().Conns) {
 		o.refuse(slot, 503, "conns", "this node has no room for another conn; retry later", retryAfter)
 	}
 }

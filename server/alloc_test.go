@@ -107,6 +107,7 @@ func TestGroupSendDoesNotAllocateUpToTheRelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := &Node{started: time.Now(), broker: nullBroker{}}
+	n.SetLimits(c.Server.Limits)
 	o := &owner{node: n, hub: hub.New(), logins: []*login{nil, {Identity: id, grants: grants}}}
 	conn := o.conns.grow(1)
 	conn.state = stateOpen

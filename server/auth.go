@@ -72,8 +72,8 @@ func (o *owner) authDecided(slot uint32, c *conn, v *verdict) {
 // do not cover end, those they bring begin.
 func (o *owner) renew(slot uint32, c *conn, v *verdict) {
 	raised := o.logins[slot].ID == "" && v.id.ID != ""
-	if limit := o.node.opts.Limits.ConnsPerUser; raised && limit > 0 {
-		ok, oldest := o.node.users.acquire(v.id.ID, o.loop.ID(slot), limit, o.node.opts.Limits.ConnsPerUserPolicy == "replace")
+	if limit := o.node.bounds.Load().ConnsPerUser; raised && limit > 0 {
+		ok, oldest := o.node.users.acquire(v.id.ID, o.loop.ID(slot), limit, o.node.bounds.Load().ConnsPerUserPolicy == "replace")
 		if !ok {
 			o.end(slot, ending{code: closeLimit, reason: "this user has too many conns", word: "conns_per_user"})
 			return

@@ -53,7 +53,7 @@ func (o *owner) checkAdd(slot uint32, group []byte, extras bool, n int) *opError
 	if extras {
 		return errLater
 	}
-	limit := o.node.opts.Limits.GroupsPerConn
+	limit := o.node.bounds.Load().GroupsPerConn
 	if limit == 0 {
 		return nil
 	}

@@ -41,7 +41,7 @@ func (o *owner) readHeader(slot uint32, c *conn, b []byte) {
 		in.b = append(in.b, b...)
 		b, scanned = in.b, in.scanned
 	}
-	n, err := ws.ScanFrom(b, scanned, o.node.headerLimits.HeaderBytes)
+	n, err := ws.ScanFrom(b, scanned, o.node.bounds.Load().header.HeaderBytes)
 	if err != nil {
 		o.refuseRequest(slot, err)
 		return
@@ -54,7 +54,7 @@ func (o *owner) readHeader(slot uint32, c *conn, b []byte) {
 		in.scanned = len(in.b)
 		return
 	}
-	req, err := ws.ParseRequest(b[:n], o.node.headerLimits)
+	req, err := ws.ParseRequest(b[:n], o.node.bounds.Load().header)
 	if err != nil {
 		o.refuseRequest(slot, err)
 		return
@@ -124,7 +124,7 @@ func (o *owner) request(slot uint32, c *conn, req *ws.Request, rest []byte) {
 		o.refuse(slot, 503, "handshakes_per_second", "too many handshakes at once; retry later", retryAfter)
 		return
 	}
-	if limit := n.opts.Limits.ConnsPerAddress; limit > 0 {
+	if limit := n.bounds.Load().ConnsPerAddress; limit > 0 {
 		if !n.addresses.acquire(c.address(), limit) {
 			o.refuse(slot, 429, "conns_per_address", "too many conns from this address; close some or retry later", retryAfter)
 			return
@@ -291,8 +291,8 @@ func (o *owner) admit(slot uint32, c *conn, v *verdict) {
 		n.counters.handshake("accepted", id.Verifier)
 		o.log.Info("login accepted", "conn", c.id, "addr", c.address(), "user", id.ID, "kind", id.Kind, "verifier", id.Verifier)
 	}
-	if limit := n.opts.Limits.ConnsPerUser; limit > 0 && id.ID != "" {
-		ok, oldest := n.users.acquire(id.ID, o.loop.ID(slot), limit, n.opts.Limits.ConnsPerUserPolicy == "replace")
+	if limit := n.bounds.Load().ConnsPerUser; limit > 0 && id.ID != "" {
+		ok, oldest := n.users.acquire(id.ID, o.loop.ID(slot), limit, n.bounds.Load().ConnsPerUserPolicy == "replace")
 		if !ok {
 			o.end(slot, ending{code: closeLimit, reason: "this user has too many conns", word: "conns_per_user"})
 			return

@@ -89,12 +89,11 @@ type Node struct {
 	messageCarrier bool
 	cookieCarrier  bool
 	static         Static
-	parse          ws.Config
-	headerLimits   ws.Limits
 	started        time.Time
 	version        string
 
 	origins    atomic.Pointer[authn.OriginPolicy]
+	bounds     atomic.Pointer[bounds]
 	where      whereabouts
 	conns      atomic.Int64
 	addresses  counted[netip.Addr]
@@ -123,6 +122,25 @@ type nodeOptions struct {
 	revalidate  time.Duration
 }
 
+// bounds is [server.limits] as it holds now, with what other packages need of it.
+type bounds struct {
+	Limits
+	parse  ws.Config
+	header ws.Limits
+}
+
+// SetLimits replaces the limits. What is already above a new one stays until it grows again.
+func (n *Node) SetLimits(l Limits) {
+	b := &bounds{Limits: l, parse: ws.Config{MaxMessage: l.MessageBytes, MaxFragments: l.Fragments}, header: ws.Limits{HeaderBytes: l.HeaderBytes}}
+	if l.HeaderBytes == 0 { // "no limit" in the words of package ws
+		b.header.HeaderBytes = math.MaxInt32
+	}
+	if l.Fragments == 0 {
+		b.parse.MaxFragments = -1
+	}
+	n.bounds.Store(b)
+}
+
 // groupRule is a compiled [[groups]] entry.
 type groupRule struct {
 	pattern *subject.Set
@@ -136,12 +154,13 @@ type rate struct {
 }
 
 func (r *rate) take(n *Node) bool {
-	if n.opts.Limits.HandshakesPerSecond == 0 {
+	limit := n.bounds.Load().HandshakesPerSecond
+	if limit == 0 {
 		return true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.g.take(time.Since(n.started), 1, n.opts.Limits.HandshakesPerSecond)
+	return r.g.take(time.Since(n.started), 1, limit)
 }
 
 // Open starts a node: its broker, its loops and its listener. It returns when the node has met its peers and
@@ -166,15 +185,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 		n.messageCarrier = n.messageCarrier || carrier == string(authn.CarrierMessage)
 		n.cookieCarrier = n.cookieCarrier || carrier == string(authn.CarrierCookie)
 	}
-	l := &n.opts.Limits
-	n.headerLimits = ws.Limits{HeaderBytes: l.HeaderBytes}
-	n.parse = ws.Config{MaxMessage: l.MessageBytes, MaxFragments: l.Fragments}
-	if l.HeaderBytes == 0 { // "no limit" in the words of package ws
-		n.headerLimits.HeaderBytes = math.MaxInt32
-	}
-	if l.Fragments == 0 {
-		n.parse.MaxFragments = -1
-	}
+	n.SetLimits(c.Server.Limits)
 	if err := n.compile(c); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 func (o *owner) readFrames(slot uint32, c *conn, b []byte) {
 	o.now = time.Since(o.node.started)
 	c.pingAt = 0 // whatever it sent, it is alive
+	bounds := o.node.bounds.Load()
 	var part *ws.Partial
 	if c.is(flagPartial) {
 		part = o.partials[slot]
@@ -19,7 +20,7 @@ func (o *owner) readFrames(slot uint32, c *conn, b []byte) {
 		c.flags &^= flagPartial
 	}
 	for {
-		ev, rest, ok, err := c.parser.Next(b, &o.node.parse, &part)
+		ev, rest, ok, err := c.parser.Next(b, &bounds.parse, &part)
 		if err != nil {
 			e := err.(*ws.CloseError)
 			o.end(slot, ending{code: e.Code, reason: e.Text, word: e.Reason})
@@ -72,7 +73,7 @@ func (o *owner) event(slot uint32, c *conn, ev ws.Event) {
 		}
 		o.readOps(slot, c, ev.Payload)
 	case ws.OpPing, ws.OpPong:
-		if !c.pings.take(o.now, 1, n.opts.Limits.PingsPerSecond) {
+		if !c.pings.take(o.now, 1, n.bounds.Load().PingsPerSecond) {
 			o.limited(slot, c)
 			return
 		}
@@ -115,7 +116,7 @@ func (o *owner) limited(slot uint32, c *conn) {
 
 // rated spends one message and its bytes of the conn's rates and tells whether they were there.
 func (o *owner) rated(c *conn, bytes int) bool {
-	l := &o.node.opts.Limits
+	l := o.node.bounds.Load()
 	return c.msgs.take(o.now, 1, l.MessagesPerSecond) && c.bytes.take(o.now, bytes, l.BytesPerSecond)
 }
 

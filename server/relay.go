@@ -147,7 +147,7 @@ func (o *owner) isSlow(slot uint32) bool {
 	if waiting == 0 {
 		return false
 	}
-	l := &o.node.opts.Limits
+	l := o.node.bounds.Load()
 	if l.PendingBytes > 0 && waiting > l.PendingBytes {
 		return true
 	}
@@ -170,7 +170,7 @@ func (o *owner) endSlow(slot uint32) {
 	}
 	o.node.counters.slow.Add(1)
 	e := ending{code: closeSlow, reason: "too slow to keep up; reconnect", word: "slow", retryMin: 0, retryMax: retryMaxMS}
-	if waiting, _ := o.loop.Pending(slot); waiting > 2*o.node.opts.Limits.PendingBytes {
+	if waiting, _ := o.loop.Pending(slot); waiting > 2*o.node.bounds.Load().PendingBytes {
 		o.abort(slot, e) // it does not even read its close frame
 		return
 	}

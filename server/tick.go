@@ -50,7 +50,7 @@ func (o *owner) dueNow(slot uint32, c *conn, now uint32) {
 }
 
 func (o *owner) dueOpen(slot uint32, c *conn, now uint32) {
-	limits := &o.node.opts.Limits
+	limits := o.node.bounds.Load()
 	switch {
 	case c.expires != 0 && time.Now().Unix() >= c.expires:
 		o.end(slot, ending{code: closeUnauthorized, reason: "the login has expired; log in again", word: "expired"})
@@ -105,7 +105,7 @@ func (o *owner) attend(slot uint32, c *conn) {
 		left := max(c.expires-time.Now().Unix(), 0)
 		next = min(next, now+uint32(min(left, math.MaxInt32)))
 	}
-	if limit := o.node.opts.Limits.MessageTimeout; c.partialAt != 0 && limit > 0 {
+	if limit := o.node.bounds.Load().MessageTimeout; c.partialAt != 0 && limit > 0 {
 		next = min(next, c.partialAt+uint32(math.Ceil(limit.Seconds()))+1)
 	}
 	o.due[slot] = max(next, now+1)
