@@ -4,10 +4,17 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strings"
 )
 
-const maxGroups = 1000 // groups of one group_send; more is a loop in the caller
+const (
+	maxGroups  = 1000 // groups of one group_send; more is a loop in the caller
+	maxExclude = 100  // conn ids of one group_send: they travel in a header
+	maxConnID  = 64   // bytes; ours have 36
+	maxMsgID   = 256  // bytes; it travels in a header too
+)
 
 // groupSend is POST group_send: {group|groups, data, format?, exclude?, msg_id?}.
 func (s *Server) groupSend(ctx context.Context, r *http.Request) (any, error) {
@@ -41,11 +48,14 @@ func decodeGroupSend(body []byte) (*GroupSend, error) {
 	if m.Format, err = obj.text("format"); err != nil {
 		return nil, err
 	}
-	if m.Exclude, err = obj.texts("exclude"); err != nil {
+	if m.Exclude, err = sendExclude(obj); err != nil {
 		return nil, err
 	}
 	if m.MsgID, err = obj.text("msg_id"); err != nil {
 		return nil, err
+	}
+	if len(m.MsgID) > maxMsgID {
+		return nil, badRequest("field \"msg_id\" has %d bytes, at most %d", len(m.MsgID), maxMsgID)
 	}
 	data, ok := obj["data"]
 	if !ok {
@@ -84,9 +94,25 @@ func sendGroups(obj object) ([]string, error) {
 	case len(groups) == 0:
 		return nil, badRequest("field \"groups\" is empty")
 	case len(groups) > maxGroups:
-		return nil, &Error{CodeTooLarge, "at most 1000 groups in one group_send"}
+		return nil, &Error{CodeTooLarge, fmt.Sprintf("at most %d groups in one group_send", maxGroups)}
 	}
 	return groups, nil
+}
+
+func sendExclude(obj object) ([]string, error) {
+	ids, err := obj.texts("exclude")
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) > maxExclude {
+		return nil, badRequest("field \"exclude\" has %d conn ids, at most %d", len(ids), maxExclude)
+	}
+	for _, id := range ids {
+		if id == "" || len(id) > maxConnID || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r == ',' || r >= 0x7f }) {
+			return nil, badRequest("field \"exclude\": %q is no conn id", id)
+		}
+	}
+	return ids, nil
 }
 
 func textData(data json.RawMessage) ([]byte, error) {

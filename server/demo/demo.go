@@ -13,7 +13,7 @@ import (
 const Prefix = "/demo/"
 
 // Policy is the Content-Security-Policy for the page and its assets: this server only, no inline script.
-const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // Token is a ready login for one of the page's users; the page shows the first two.
 type Token struct {
