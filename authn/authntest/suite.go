@@ -52,7 +52,12 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 
 // WithCookie makes a credential of the cookie carrier.
 func WithCookie(name, value string) authn.Credential {
-	return authn.Credential{Carrier: authn.CarrierCookie, Cookies: func(n string) (string, bool) { return value, n == name }}
+	return authn.Credential{Carrier: authn.CarrierCookie, Cookies: func(n string) (string, bool) {
+		if n != name {
+			return "", false
+		}
+		return value, true
+	}}
 }
 
 // WithBearer makes a credential of the header carrier.
