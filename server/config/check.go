@@ -48,7 +48,7 @@ func (s *Settings) checkChain() {
 		case !exists && strings.HasPrefix(name, "django:"):
 			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q needs the section [authn.django.sites.%s]", name, strings.TrimPrefix(name, "django:")))
 		case !exists:
-			s.failAt("authn.chain", fmt.Sprintf("authn.chain: no verifier is called %q%s", name, suggest(name, slices.Sorted(maps.Keys(known)))))
+			s.failAt("authn.chain", fmt.Sprintf("authn.chain: no verifier is called %q%s", name, Suggest(name, slices.Sorted(maps.Keys(known)))))
 		case !isDefault && name != VerifierDev && !s.Input.Dev:
 			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q is not configured; %s, or take it out of the chain", name, needs(name)))
 		}
@@ -111,11 +111,12 @@ func (s *Settings) checkGrants() {
 	}
 }
 
-type listener struct{ key, address string }
+// Listener is an address the node would listen on, and the key it comes from.
+type Listener struct{ Key, Address string }
 
 // loopback reports whether only programs on this machine can connect.
-func (l listener) loopback() bool {
-	host, _, err := net.SplitHostPort(l.address)
+func (l Listener) loopback() bool {
+	host, _, err := net.SplitHostPort(l.Address)
 	if err != nil {
 		return false
 	}
@@ -126,11 +127,12 @@ func (l listener) loopback() bool {
 	return err == nil && a.IsLoopback()
 }
 
-func (s *Settings) listeners() []listener {
+// Listeners lists where the node would listen; an empty address is off.
+func (s *Settings) Listeners() []Listener {
 	c := &s.Config
-	all := []listener{{"server.listen", c.Server.Listen}, {"admin.listen", c.Admin.Listen}}
+	all := []Listener{{"server.listen", c.Server.Listen}, {"admin.listen", c.Admin.Listen}}
 	if c.Broker.URL == "" {
-		all = append(all, listener{"broker.listen", c.Broker.Listen}, listener{"broker.cluster.listen", c.Broker.Cluster.Listen})
+		all = append(all, Listener{"broker.listen", c.Broker.Listen}, Listener{"broker.cluster.listen", c.Broker.Cluster.Listen})
 	}
 	return all
 }
@@ -140,35 +142,35 @@ func (s *Settings) listeners() []listener {
 func (s *Settings) checkListeners() {
 	c := &s.Config
 	taken := map[string]string{}
-	for _, l := range s.listeners() {
-		_, port, err := net.SplitHostPort(l.address)
-		if l.address == "" || err != nil || port == "0" {
+	for _, l := range s.Listeners() {
+		_, port, err := net.SplitHostPort(l.Address)
+		if l.Address == "" || err != nil || port == "0" {
 			continue
 		}
 		if other, ok := taken[port]; ok {
-			s.failAt(l.key, fmt.Sprintf("%s: port %s is taken by %s; give each its own", l.key, port, other))
+			s.failAt(l.Key, fmt.Sprintf("%s: port %s is taken by %s; give each its own", l.Key, port, other))
 		}
-		taken[port] = l.key
+		taken[port] = l.Key
 	}
 	if s.Input.Dev {
 		return
 	}
-	if l := (listener{"admin.listen", c.Admin.Listen}); l.address != "" && !l.loopback() {
+	if l := (Listener{"admin.listen", c.Admin.Listen}); l.Address != "" && !l.loopback() {
 		if len(c.Admin.Keys) == 0 {
-			s.failAt(l.key, fmt.Sprintf("admin.listen: %q is reachable beyond this machine and there is no key; add [[admin.keys]], or listen on 127.0.0.1", l.address))
+			s.failAt(l.Key, fmt.Sprintf("admin.listen: %q is reachable beyond this machine and there is no key; add [[admin.keys]], or listen on 127.0.0.1", l.Address))
 		} else {
-			s.warnAt(l.key, "admin.listen: %q is reachable beyond this machine in plain HTTP: keys cross the network unencrypted; keep it in a private network", l.address)
+			s.warnAt(l.Key, "admin.listen: %q is reachable beyond this machine in plain HTTP: keys cross the network unencrypted; keep it in a private network", l.Address)
 		}
 	}
-	if l := (listener{"server.listen", c.Server.Listen}); !l.loopback() && c.Server.TLS.Cert == "" {
-		s.warnAt(l.key, "server.listen: %q is reachable beyond this machine without TLS: right only behind a proxy that has it", l.address)
+	if l := (Listener{"server.listen", c.Server.Listen}); !l.loopback() && c.Server.TLS.Cert == "" {
+		s.warnAt(l.Key, "server.listen: %q is reachable beyond this machine without TLS: right only behind a proxy that has it", l.Address)
 	}
-	if l := (listener{"broker.cluster.listen", c.Broker.Cluster.Listen}); c.Broker.URL == "" && l.address != "" && !l.loopback() && c.Broker.TLS.Cert == "" {
-		s.warnAt(l.key, "broker.cluster.listen: %q carries all messages in plain text; set broker.tls.cert and key, or keep it in a private network", l.address)
+	if l := (Listener{"broker.cluster.listen", c.Broker.Cluster.Listen}); c.Broker.URL == "" && l.Address != "" && !l.loopback() && c.Broker.TLS.Cert == "" {
+		s.warnAt(l.Key, "broker.cluster.listen: %q carries all messages in plain text; set broker.tls.cert and key, or keep it in a private network", l.Address)
 	}
 }
 
-// checkSecrets refuses secrets that stand in examples.
+// checkSecrets refuses secrets that stand in examples. (The verifiers know those of their own.)
 func (s *Settings) checkSecrets() {
 	if s.Input.Dev {
 		return
@@ -179,7 +181,6 @@ func (s *Settings) checkSecrets() {
 			s.failAt(path, path+": this is a placeholder; make a secret with: openssl rand -hex 32")
 		}
 	}
-	look("authn.jwt.secret", c.Authn.JWT.Secret)
 	look("broker.token", c.Broker.Token)
 	look("broker.password", c.Broker.Password)
 	look("broker.cluster.token", c.Broker.Cluster.Token)
@@ -215,7 +216,7 @@ func (s *Settings) checkCarriers() {
 		if (name == "django" || strings.HasPrefix(name, "django:")) && !has("cookie") {
 			s.failAt("authn.carriers", fmt.Sprintf("authn.carriers: %q reads a cookie; add \"cookie\"", name))
 		}
-		if name == "jwt" && !has("header", "subprotocol", "query", "message") {
+		if name == "jwt" && !has("header", "subprotocol", "query", "message") && !(a.JWT.CookieName != "" && has("cookie")) {
 			s.failAt("authn.carriers", `authn.carriers: "jwt" reads a token; add "header", "subprotocol", "message" or "query"`)
 		}
 	}

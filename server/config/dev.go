@@ -14,8 +14,8 @@ const VerifierDev = "dev"
 // something that is refused.
 var devGrants = []authn.Rule{{
 	To:        "authenticated",
-	Subscribe: []string{"chat.>", "demo.>", "news.>"},
-	Publish:   []string{"chat.>", "demo.>"},
+	Subscribe: []string{"chat.>", "news.>"},
+	Publish:   []string{"chat.>"},
 	Deny:      []string{"chat.private.>"},
 }}
 
@@ -36,10 +36,10 @@ func (s *Settings) applyDev() {
 		c.Grants = slices.Clone(devGrants)
 		s.origins["grants"] = Origin{From: FromDev}
 	}
-	for _, l := range s.listeners() {
-		if l.address != "" && !l.loopback() {
-			s.failAt(l.key, fmt.Sprintf("%s: -dev lets anybody in and so refuses to listen on %q; use 127.0.0.1, or leave -dev away",
-				l.key, l.address))
+	for _, l := range s.Listeners() {
+		if l.Address != "" && !l.loopback() {
+			s.failAt(l.Key, fmt.Sprintf("%s: -dev lets anybody in and so refuses to listen on %q; use 127.0.0.1, or leave -dev away",
+				l.Key, l.Address))
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (s *Settings) storeEnv(environ []string) {
 		words := strings.ToLower(strings.TrimPrefix(name, envPrefix))
 		origin := Origin{From: FromEnv, Name: name}
 		if !s.storeWords(reflect.ValueOf(&s.Config).Elem(), "", words, text, origin) {
-			s.fail(&Error{Env: name, Text: "unknown setting" + suggest(name, envNames())})
+			s.fail(&Error{Env: name, Text: "unknown setting" + Suggest(name, envNames())})
 		}
 	}
 }
@@ -157,6 +157,6 @@ func (s *Settings) storeFlag(assignment string) {
 	}
 	words := strings.ToLower(strings.TrimPrefix(EnvName(path), envPrefix))
 	if !s.storeWords(reflect.ValueOf(&s.Config).Elem(), "", words, text, origin) {
-		s.fail(&Error{Env: origin.Name, Text: "unknown setting" + suggest(path, keyPaths(reflect.TypeFor[Config](), ""))})
+		s.fail(&Error{Env: origin.Name, Text: "unknown setting" + Suggest(path, keyPaths(reflect.TypeFor[Config](), ""))})
 	}
 }

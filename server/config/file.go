@@ -140,7 +140,7 @@ func (s *Settings) storeTable(f *file, v reflect.Value, path string, values map[
 		x, at := values[key], join(path, key)
 		fd, ok := fieldNamed(v.Type(), key)
 		if !ok {
-			s.fail(&Error{File: f.path, Line: f.lines[at], Key: at, Text: unknownKey(v.Type(), at, path, key)})
+			s.fail(&Error{File: f.path, Line: f.lines[at], Key: at, Text: unknownKey(v.Type(), at, key)})
 			continue
 		}
 		s.storeField(f, v, fd, at, x)
@@ -148,7 +148,9 @@ func (s *Settings) storeTable(f *file, v reflect.Value, path string, values map[
 }
 
 func (s *Settings) storeField(f *file, v reflect.Value, fd field, at string, x any) {
-	wrong := func(err error) { s.fail(&Error{File: f.path, Line: f.lines[at], Key: at, Text: at + ": " + err.Error()}) }
+	wrong := func(err error) {
+		s.fail(&Error{File: f.path, Line: f.lines[at], Key: at, Text: at + ": " + err.Error()})
+	}
 	mismatch := func() { wrong(fmt.Errorf("want %s, got %s", want(fd.typ), got(x))) }
 	origin := Origin{From: FromFile, Name: f.path, Line: f.lines[at]}
 	target := v.FieldByIndex(fd.index)
@@ -226,16 +228,13 @@ func (s *Settings) editNamed(m reflect.Value, name string, edit func(reflect.Val
 }
 
 // unknownKey says which key was probably meant: one of the same table, or the same key elsewhere.
-func unknownKey(t reflect.Type, at, path, key string) string {
+func unknownKey(t reflect.Type, at, key string) string {
 	var keys []string
 	for _, f := range fieldsOf(t) {
 		keys = append(keys, f.key)
 	}
 	text := fmt.Sprintf("unknown key %q", at)
-	if hint := suggest(key, keys); hint != "" {
-		if path != "" {
-			hint = strings.Replace(hint, `"`, `"`+path+".", 1)
-		}
+	if hint := Suggest(key, keys); hint != "" {
 		return text + hint
 	}
 	for _, place := range keyPaths(reflect.TypeFor[Config](), "") {

@@ -275,5 +275,5 @@ func Explain(path string) (text string, ok bool) {
 			all = append(all, k.Path)
 		}
 	}
-	return fmt.Sprintf("no setting %q%s", path, suggest(path, all)), false
+	return fmt.Sprintf("no setting %q%s", path, Suggest(path, all)), false
 }

@@ -2,8 +2,8 @@ package config
 
 import "strings"
 
-// suggest returns `; did you mean "x"?` for the candidate nearest to word, or "" if none is near.
-func suggest(word string, candidates []string) string {
+// Suggest returns `; did you mean "x"?` for the candidate nearest to word, or "" if none is near.
+func Suggest(word string, candidates []string) string {
 	best, at := "", max(2, len(word)/3)+1
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < at {

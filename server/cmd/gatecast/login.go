@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/authn/dev"
+	"github.com/gatecast/gatecast/authn/django"
+	"github.com/gatecast/gatecast/authn/jwt"
+	"github.com/gatecast/gatecast/server/config"
+)
+
+// login is the authn chain of a configuration, with what its verifiers hold open.
+type login struct {
+	chain *authn.Chain
+	rules *authn.Rules
+	jwt   *jwt.Verifier // nil unless in the chain
+	dev   *dev.Verifier // nil unless in the chain
+	open  []io.Closer
+}
+
+// openLogin makes the verifiers that authn.chain names and joins them. The caller must Close it.
+func openLogin(ctx context.Context, s *config.Settings, log *slog.Logger) (*login, error) {
+	l := &login{}
+	verifiers := map[string]authn.Verifier{}
+	for _, name := range s.Config.Authn.Chain {
+		v, err := l.openVerifier(ctx, s, name, log)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("authn.chain: %q: %w", name, err), l.Close())
+		}
+		verifiers[name] = v
+	}
+	var err error
+	if l.rules, err = authn.CompileRules(s.Config.Grants); err != nil {
+		return nil, errors.Join(fmt.Errorf("grants: %w", err), l.Close())
+	}
+	if l.chain, err = authn.NewChain(s.Config.Authn.Options, verifiers, l.rules, log); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func (l *login) openVerifier(ctx context.Context, s *config.Settings, name string, log *slog.Logger) (authn.Verifier, error) {
+	a := &s.Config.Authn
+	var err error
+	switch {
+	case name == "jwt":
+		l.jwt, err = jwt.New(a.JWT)
+		return l.jwt, err
+	case name == config.VerifierDev:
+		l.dev = dev.New()
+		return l.dev, nil
+	case name == "django":
+		return l.openDjango(ctx, a.Django.Options, log)
+	default: // the chain was checked: only sites are left
+		return l.openDjango(ctx, a.Django.Sites[strings.TrimPrefix(name, "django:")], log)
+	}
+}
+
+func (l *login) openDjango(ctx context.Context, o django.Options, log *slog.Logger) (authn.Verifier, error) {
+	v, err := django.Open(ctx, o, log)
+	if err != nil {
+		return nil, err
+	}
+	l.open = append(l.open, v)
+	return v, nil
+}
+
+// Close closes what the verifiers hold open.
+func (l *login) Close() error {
+	var errs []error
+	for _, c := range l.open {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}

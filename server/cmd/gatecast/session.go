@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/server/config"
+)
+
+// sessionCheck asks the configured chain about a cookie, past every cache, and tells what each step said.
+func sessionCheck(c *call) error {
+	c.flags.config()
+	args, err := c.parse(1, 1)
+	if err != nil {
+		return err
+	}
+	s, err := c.load()
+	if err != nil {
+		return err
+	}
+	return c.explain(s, &authn.Request{Cookie: cookieHeader(args[0], s), Path: s.Config.Server.Path})
+}
+
+// cookieHeader makes a Cookie header of "name=value", or of a value under every cookie name that is configured.
+func cookieHeader(arg string, s *config.Settings) string {
+	names := []string{s.Config.Authn.Django.CookieName}
+	for _, site := range s.Config.Authn.Django.Sites {
+		names = append(names, site.CookieName)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(arg, name+"=") {
+			return arg
+		}
+	}
+	// A session id and a signed value hold no "=", but the header of a browser does: name=value; other=value.
+	if name, _, ok := strings.Cut(arg, "="); ok && !strings.ContainsAny(name, ":. ") {
+		return arg
+	}
+	var pairs []string
+	for _, name := range names {
+		pairs = append(pairs, name+"="+arg)
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// explain runs a request through the chain and prints each step. Refused and no login are errSaid.
+func (c *call) explain(s *config.Settings, r *authn.Request) error {
+	ctx, cancel := context.WithTimeout(context.Background(), max(s.Config.Authn.Timeout, 5*time.Second)+5*time.Second)
+	defer cancel()
+	l, err := openLogin(ctx, s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	var decided *authn.Step
+	for _, step := range l.chain.Explain(ctx, r) {
+		if step.Outcome == authn.OutcomeAbsent && !step.Decides {
+			continue
+		}
+		fmt.Fprintf(c.stdout, "  %s\n", stepText(&step))
+		if step.Decides {
+			decided = &step
+		}
+	}
+	switch {
+	case decided == nil:
+		fmt.Fprintf(c.stdout, "no login: nothing here decides who this is%s\n", anonymousHint(s))
+		return errSaid
+	case decided.Outcome == authn.OutcomeUnavailable:
+		return fmt.Errorf("cannot tell: %s is unavailable: %s", decided.Verifier, decided.Detail)
+	case decided.Outcome != authn.OutcomeAccepted || decided.Identity == nil:
+		fmt.Fprintf(c.stdout, "refused: %s%s\n", decided.Reason, advice(decided.Reason))
+		return errSaid
+	}
+	fmt.Fprintf(c.stdout, "accepted: user %q\n", decided.Identity.ID)
+	return printIdentity(c.stdout, l.rules, decided.Identity)
+}
+
+func anonymousHint(s *config.Settings) string {
+	if s.Config.Authn.Anonymous {
+		return "; authn.anonymous is on, so a socket with it is let in as nobody"
+	}
+	return ""
+}
+
+func stepText(s *authn.Step) string {
+	where := string(s.Carrier)
+	if s.Verifier != "" {
+		where += " → " + s.Verifier
+	}
+	text := map[authn.Outcome]string{
+		authn.OutcomeAccepted:    "accepted",
+		authn.OutcomeRefused:     "refused",
+		authn.OutcomeNoLogin:     "a good session, but nobody is logged in with it",
+		authn.OutcomeNotMine:     "not a credential of this kind",
+		authn.OutcomeAbsent:      "nothing there",
+		authn.OutcomeUnavailable: "cannot be asked now",
+	}[s.Outcome]
+	if s.Reason != "" {
+		text += ": " + s.Reason
+	}
+	if s.Detail != "" {
+		text += " (" + strings.Map(printable, s.Detail) + ")"
+	}
+	return where + ": " + text
+}
+
+// advice says what to do about the usual reasons.
+func advice(reason string) string {
+	switch reason {
+	case "bad_signature", "bad_session_signature":
+		return "\n  The keys do not fit this site: compare them with `manage.py gatecast_keys`."
+	case "hash_mismatch":
+		return "\n  The password or SECRET_KEY changed after this login; if not, compare hash_key with `manage.py gatecast_keys`."
+	case "unknown_session", "expired":
+		return "\n  Log in again; if that does not help, look whether authn.django.database is the site's database."
+	case "backend_not_allowed":
+		return "\n  Add the site's AUTHENTICATION_BACKENDS to authn.django.backends."
+	}
+	return ""
+}
+
+// printIdentity tells who somebody is and what it may hear and say.
+func printIdentity(w io.Writer, rules *authn.Rules, id *authn.Identity) error {
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "  %-10s %s\n", name, strings.Map(printable, value))
+		}
+	}
+	line("kind", id.Kind)
+	line("verifier", id.Verifier)
+	if !id.Expires.IsZero() {
+		line("expires", id.Expires.Format(time.RFC3339))
+	}
+	line("groups", strings.Join(id.Groups, ", "))
+	line("perms", strings.Join(id.Perms, ", "))
+	grants, err := rules.GrantsFor(id, "CONN")
+	if err != nil {
+		return fmt.Errorf("its grants do not work: %w", err)
+	}
+	p := grants.Patterns()
+	line("joins", strings.Join(grants.Join(), ", "))
+	line("subscribe", strings.Join(p.Subscribe, ", "))
+	line("publish", strings.Join(p.Publish, ", "))
+	line("deny", strings.Join(p.Deny, ", "))
+	return nil
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestChecksAcrossSections(t *testing.T) {
+	django := "session_key = \"" + key(1) + "\"\nhash_key = \"" + key(2) + "\"\ndatabase = \"sqlite:///srv/db\"\n"
+	tests := map[string]struct {
+		text    string
+		want    string // part of the error; "" = it works
+		warning string // part of a warning
+	}{
+		"nothing configured":            {"", "nobody could log in", ""},
+		"nothing but nobodies":          {"[authn]\nanonymous = true", "", "there are no [[grants]]"},
+		"the default chain":             {works, "", ""},
+		"unconfigured verifier":         {works + "[authn]\nchain = [\"jwt\", \"django\"]", `authn.chain: "django" is not configured`, ""},
+		"unknown verifier":              {works + "[authn]\nchain = [\"jtw\"]", `no verifier is called "jtw"; did you mean "jwt"?`, ""},
+		"unknown site":                  {works + "[authn]\nchain = [\"django:shop\"]", `"django:shop" needs the section [authn.django.sites.shop]`, ""},
+		"dev without the flag":          {works + "[authn]\nchain = [\"dev\"]", `works with the flag -dev only`, ""},
+		"configured but not asked":      {works + "[authn]\nchain = [\"django\"]\n[authn.django]\n" + django, "", `"jwt" is configured but not in the chain`},
+		"ids that may meet":             {works + "[authn.django]\n" + django, "", "django and jwt give the same ids"},
+		"ids apart":                     {works + "user_prefix = \"j:\"\n[authn.django]\n" + django, "", ""},
+		"django without cookies":        {"[authn]\ncarriers = [\"header\"]\n[authn.django]\n" + django, `"django" reads a cookie`, ""},
+		"jwt with cookies only":         {works + "[authn]\ncarriers = [\"cookie\"]", `"jwt" reads a token`, ""},
+		"jwt in a cookie":               {works + "cookie_name = \"jwt\"\n[authn]\ncarriers = [\"cookie\"]", "", ""},
+		"every origin with cookies":     {works + "[server]\norigins = [\"*\"]", "", "lets every web page use the cookies"},
+		"open admin without keys":       {works + "[admin]\nlisten = \"0.0.0.0:8081\"", "there is no key", ""},
+		"open admin with keys":          {works + "[admin]\nlisten = \"0.0.0.0:8081\"\n[[admin.keys]]\nkey = \"0123456789abcdef\"\nrole = \"read\"", "", "plain HTTP"},
+		"open server without TLS":       {works + "[server]\nlisten = \":8080\"", "", "without TLS"},
+		"open broker without TLS":       {works + "[broker]\nlisten = \"0.0.0.0:4222\"", "broker.listen", ""},
+		"open cluster without TLS":      {works + "[broker.cluster]\nlisten = \"0.0.0.0:6222\"\ntoken = \"0123456789abcdef\"", "", "in plain text"},
+		"two listeners, one port":       {works + "[admin]\nlisten = \"127.0.0.1:8080\"", "port 8080 is taken by server.listen", ""},
+		"placeholder key":               {works + "[[admin.keys]]\nkey = \"changeme-changeme\"\nrole = \"read\"", "admin.keys[0].key: this is a placeholder", ""},
+		"key of the golden file":        {works + "[[admin.keys]]\nkey = \"from-openssl-rand-hex-32\"\nrole = \"read\"", "admin.keys[0].key: this is a placeholder", ""},
+		"short key":                     {works + "[[admin.keys]]\nkey = \"hunter2\"\nrole = \"read\"", "", "easy to guess"},
+		"messages beyond the broker's":  {works + "[server.limits]\nmessage_bytes = 4194304\npending_bytes = 0", "do not fit in broker.max_payload", ""},
+		"messages beyond what may wait": {works + "[server.limits]\npending_bytes = 1000", "one message would make its reader a slow conn", ""},
+		"two sites, one cookie": {works + "[authn.django.sites.a]\n" + django + "[authn.django.sites.b]\n" + django, "",
+			`a and b read the same cookie "sessionid"`},
+		"a site's mistake": {works + "[authn.django.sites.a]\nengine = \"redis\"\n" + django, "authn.django.sites.a.engine", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, err := Load(Input{Path: write(t, tt.text)})
+			switch {
+			case tt.want == "" && err != nil:
+				t.Fatalf("Load: %v, want it to work", err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Fatalf("Load: %v, want %q", err, tt.want)
+			case tt.warning != "" && !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, tt.warning) }):
+				t.Errorf("warnings %q, want %q", s.Warnings, tt.warning)
+			}
+		})
+	}
+}
+
+func TestTheDefaultChainLeavesOutWhatIsNotConfigured(t *testing.T) {
+	s := load(t, works)
+	if got := s.Config.Authn.Chain; !slices.Equal(got, []string{"jwt"}) {
+		t.Errorf("chain = %v, want [jwt]", got)
+	}
+}
+
+func TestDev(t *testing.T) {
+	s, err := Load(Input{Dev: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Config.Authn.Chain; !slices.Equal(got, []string{"dev"}) {
+		t.Errorf("chain = %v, want [dev]", got)
+	}
+	if len(s.Config.Grants) == 0 {
+		t.Error("no grants for the demo")
+	}
+	if s, err = Load(Input{Path: write(t, works+"[[grants]]\nto = \"staff\"\n"), Dev: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Config.Authn.Chain; !slices.Equal(got, []string{"jwt", "dev"}) || len(s.Config.Grants) != 1 {
+		t.Errorf("chain = %v with %d grants, want what is configured, then dev, and the grants of the file", got, len(s.Config.Grants))
+	}
+	for _, listen := range []string{"0.0.0.0:8080", ":8080", "192.168.1.2:8080", "[::]:8080", "example.com:8080"} {
+		if _, err := Load(Input{Dev: true, Set: []string{"server.listen=" + listen}}); err == nil || !strings.Contains(err.Error(), "-dev lets anybody in") {
+			t.Errorf("-dev on %s: %v, want a refusal", listen, err)
+		}
+	}
+	if _, err := Load(Input{Dev: true, Set: []string{"admin.listen=0.0.0.0:1"}}); err == nil {
+		t.Error("-dev with an open admin listener works, want a refusal")
+	}
+	for _, listen := range []string{"localhost:8080", "[::1]:8080", "127.0.0.2:0"} {
+		if _, err := Load(Input{Dev: true, Set: []string{"server.listen=" + listen}}); err != nil {
+			t.Errorf("-dev on %s: %v", listen, err)
+		}
+	}
+}

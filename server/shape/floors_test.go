@@ -1,0 +1,127 @@
+package shape
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floors says which packages of ours a package may import. A package below a listed one ("authn/jwt" below "authn/…")
+// has its line; "…" stands for any name. "*" allows all but what never says.
+var floors = []struct{ pkg, may string }{
+	{"broker/subject", ""},
+	{"broker/brokertest", "broker broker/subject"},
+	{"broker", "broker/subject"},
+	{"authn", "broker/subject"},
+	{"authn/…", "authn broker/subject"},
+	{"server/wire", ""},
+	{"server/ws", ""},
+	{"server/hub", "broker/subject server/wire server/ws"},
+	{"server/loop", "server/ws"},
+	{"server/admin", "broker/subject server/wire"},
+	{"server/demo", "clients/js"},
+	{"server", "authn broker broker/subject server/admin server/hub server/loop server/wire server/ws"},
+	{"server/config", "authn authn/… broker broker/subject server server/admin"},
+	{"server/docs/gen", "server server/admin server/config server/wire"},
+	{"server/cmd/gatecast", "*"},
+	{"server/shape", ""},
+	{"server/e2e", ""},
+	{"server/e2e/…", ""},
+	{"clients/go", ""},
+	{"clients/js", ""},
+	{"bench", "broker/subject clients/go"},
+	{"bench/…", "bench broker/subject clients/go"},
+}
+
+// thirdParties says who may import which libraries. A library that is not here may be imported by nobody.
+var thirdParties = []struct{ library, by string }{
+	{"github.com/nats-io/", "broker broker/brokertest bench bench/…"},
+	{"github.com/gobwas/", "server/ws server clients/go bench bench/…"},
+	{"github.com/golang-jwt/", "authn/jwt authn/dev"},
+	{"github.com/google/uuid", "server broker clients/go"},
+	{"github.com/jackc/pgx/", "authn/django"},
+	{"modernc.org/sqlite", "authn/django"},
+	{"github.com/pelletier/go-toml/", "server/config"},
+	{"github.com/prometheus/", "server/admin"},
+	{"golang.org/x/sync/", "authn authn/… broker server"},
+	{"golang.org/x/sys/", "server/loop server broker"},
+	{"go.uber.org/goleak", "authn/authntest broker/brokertest"},
+}
+
+// leafOnly are packages that import the standard library and nothing else, but for the one library given.
+var leafOnly = map[string]string{
+	"broker/subject": "", "server/wire": "", "server/ws": "github.com/gobwas/",
+}
+
+func TestPackagesImportOnlyWhatTheirFloorAllows(t *testing.T) {
+	for _, p := range allPackages(t) {
+		may, ok := lineFor(p.name())
+		if !ok {
+			t.Errorf("%s has no line in floors; say which of our packages it may import", p.name())
+			continue
+		}
+		for _, imported := range p.Imports {
+			if name, ours := strings.CutPrefix(imported, module); ours && may != "*" && !listed(may, name) {
+				t.Errorf("%s imports %s; its floor allows: %s", p.name(), name, cmpOr(may, "none of ours"))
+			}
+		}
+	}
+}
+
+func TestThirdPartiesStayWhereTheyBelong(t *testing.T) {
+	domain := regexp.MustCompile(`^[a-z0-9-]+\.[a-z.]+/`)
+	for _, p := range allPackages(t) {
+		for _, imported := range p.Imports {
+			if !domain.MatchString(imported) || strings.HasPrefix(imported, module) {
+				continue
+			}
+			i := slices.IndexFunc(thirdParties, func(l struct{ library, by string }) bool {
+				return strings.HasPrefix(imported, l.library) || imported+"/" == l.library
+			})
+			if i < 0 || !listed(thirdParties[i].by, p.name()) {
+				t.Errorf("%s imports %s, which is not for it; see thirdParties", p.name(), imported)
+			}
+			if only, leaf := leafOnly[p.name()]; leaf && (only == "" || !strings.HasPrefix(imported, only)) {
+				t.Errorf("%s imports %s; it is a leaf of the standard library", p.name(), imported)
+			}
+		}
+	}
+}
+
+func TestHubAndBrokerDoNotKnowEachOther(t *testing.T) {
+	for _, p := range allPackages(t) {
+		for _, imported := range p.Imports {
+			name := strings.TrimPrefix(imported, module)
+			if p.name() == "server/hub" && name == "broker" || strings.HasPrefix(p.name(), "broker") && name == "server/hub" {
+				t.Errorf("%s imports %s; package server joins them", p.name(), name)
+			}
+		}
+	}
+}
+
+// lineFor finds the floor of a package: its own line, or that of "parent/…".
+func lineFor(name string) (may string, ok bool) {
+	for _, f := range floors {
+		if matches(f.pkg, name) {
+			return f.may, true
+		}
+	}
+	return "", false
+}
+
+func listed(names, name string) bool {
+	return slices.ContainsFunc(strings.Fields(names), func(n string) bool { return matches(n, name) })
+}
+
+func matches(pattern, name string) bool {
+	parent, any := strings.CutSuffix(pattern, "…")
+	return pattern == name || any && strings.HasPrefix(name, parent)
+}
+
+func cmpOr(s, empty string) string {
+	if s == "" {
+		return empty
+	}
+	return s
+}
