@@ -15,7 +15,7 @@ func service(t testing.TB, n *node, opts ...nats.Option) *nats.Conn {
 	return natsConn(t, n, append([]nats.Option{nats.Token(serviceToken)}, opts...)...)
 }
 
-// spy may subscribe to everything, which no product credential may: it proves what was not sent.
+// spy may hear all of our namespace: it proves what was not sent.
 func spy(t testing.TB, n *node) *nats.Conn {
 	t.Helper()
 	return natsConn(t, n, nats.Token(spyToken))
