@@ -1,6 +1,10 @@
 package gatecast
 
-import "testing"
+import (
+	"encoding/json"
+	"os"
+	"testing"
+)
 
 func TestGroupName(t *testing.T) {
 	for _, tt := range []struct{ kind, value, want string }{
@@ -11,6 +15,25 @@ func TestGroupName(t *testing.T) {
 	} {
 		if got := GroupName(tt.kind, tt.value); got != tt.want {
 			t.Errorf("GroupName(%q, %q) = %q, want %q", tt.kind, tt.value, got, tt.want)
+		}
+	}
+}
+
+// The vectors of names.json are common to all client libraries.
+func TestGroupNameVectors(t *testing.T) {
+	text, err := os.ReadFile("../conformance/names.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors struct {
+		Users []struct{ ID, Group string }
+	}
+	if err := json.Unmarshal(text, &vectors); err != nil || len(vectors.Users) == 0 {
+		t.Fatalf("names.json has %d users (%v)", len(vectors.Users), err)
+	}
+	for _, v := range vectors.Users {
+		if got := GroupName("user", v.ID); got != v.Group {
+			t.Errorf("GroupName(user, %q) = %q, want %q", v.ID, got, v.Group)
 		}
 	}
 }

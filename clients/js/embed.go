@@ -1,4 +1,3 @@
-// Package js carries the JavaScript client, so that the demo page serves the one copy there is.
 package js
 
 import _ "embed"

@@ -96,6 +96,7 @@ class Panel {
       this.#$('user').textContent = user || 'anonymous'
       for (const li of this.#$('groups').querySelectorAll('[data-by="server"]')) li.remove()
       groups.forEach((g) => this.#showGroup(g, 'server'))
+      this.#notice(`connected as ${user || 'nobody'}`, 'ok')
     }
     if (code) {
       this.#$('close-code').textContent = code

@@ -41,6 +41,12 @@ test('groupName quotes a value into one token', () => {
   assert.equal(groupName('user', 'under_score-dash'), 'user.under_score-dash')
 })
 
+test('groupName agrees with the vectors of all clients', () => {
+  const { users } = JSON.parse(readFileSync(new URL('../../conformance/names.json', import.meta.url), 'utf8'))
+  assert.ok(users.length > 0)
+  for (const { id, group } of users) assert.equal(groupName('user', id), group)
+})
+
 test('the types name every export', () => {
   const types = readFileSync(new URL('../gatecast.d.ts', import.meta.url), 'utf8')
   for (const name of Object.keys(gatecast)) assert.match(types, new RegExp(`export (class|function) ${name}\\b`))
