@@ -96,7 +96,7 @@ func baseConf() conf {
 		"authn.jwt.secret":                    jwtSecret,
 		"broker.services": []conf{
 			{"name": "app", "token": serviceToken},
-			{"name": "spy", "token": spyToken, "publish": []string{"gc.in.>"}, "subscribe": []string{"gc.>"}},
+			{"name": "spy", "token": spyToken, "publish": []string{"gc.in.>"}, "subscribe": []string{"gc.g.*.>"}},
 		},
 		"grants": []conf{{
 			"to":        "authenticated",

@@ -215,7 +215,7 @@ func TestNoDeputy(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
 		nodes := startCluster(t, 2, nil)
 		a := nodes[0]
-		testNoDeputy(t, nodes, service(t, a), native(t, a, "kim", token(t, "kim")), subscribe(t, spy(t, nodes[1]), "gc.>"))
+		testNoDeputy(t, nodes, service(t, a), native(t, a, "kim", token(t, "kim")), subscribe(t, spy(t, nodes[1]), "gc.g.*.>"))
 	})
 	t.Run("external", func(t *testing.T) {
 		port := freePort(t)

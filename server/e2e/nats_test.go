@@ -15,7 +15,7 @@ func service(t testing.TB, n *node, opts ...nats.Option) *nats.Conn {
 	return natsConn(t, n, append([]nats.Option{nats.Token(serviceToken)}, opts...)...)
 }
 
-// spy may hear all of our namespace: it proves what was not sent.
+// spy may hear every group, as far as a service may: it proves what was not sent.
 func spy(t testing.TB, n *node) *nats.Conn {
 	t.Helper()
 	return natsConn(t, n, nats.Token(spyToken))

@@ -39,7 +39,7 @@ type node struct {
 
 	mu      sync.Mutex
 	waitErr error
-	killed  bool // the test ended it on purpose, not by SIGTERM
+	killed  bool // the test ended it on purpose, not by SIGTERM, or it never came up
 	stopped bool
 }
 
@@ -121,6 +121,10 @@ func (n *node) waitReady() {
 		return status == http.StatusOK
 	})
 	if !ok {
+		n.mu.Lock()
+		n.killed = true
+		n.mu.Unlock()
+		n.cmd.Process.Kill()
 		n.t.Fatalf("node %s is not ready: %s\n%s", n.name, last, n.logs.tail(60))
 	}
 }

@@ -4,16 +4,17 @@ import "time"
 
 // The way of a byte out:
 //
-//	Send(frame) ──────► hold ─┐                      ┌─ one piece: its own memory ─┐
-//	                          ├─► push ─► dirty ─► gather                          ├─► write ─► advance ─► all sent: done
-//	SendBytes(b) ─► arena ────┘     │      flush     └─ several: the cork buffer ──┘      │
-//	                                │    (turn's end)                                     └─ not taken whole: isBlocked,
-//	                                └─ isBlocked: waits behind the backlog                    keep, until writable ─► dirty
+//	Send(frame) ───► hold ─┐                  ┌─ one frame: as it lies in memory ─┐
+//	                       ├─► push ─► dirty ─┤ flush: gather                     ├─► write ─► advance ─► all sent: done
+//	SendBytes ─► room ─────┘     │            └─ several: copied into the cork ───┘     │
+//	                             │                                                     └─ not taken whole: isBlocked, settle,
+//	                             └─ isBlocked: waits behind the backlog                     until writable ─► dirty
 //
-//	SendNow(frame), nothing pending ─────────────────────────────────────────────────► write, straight from the frame
+//	SendNow(frame), nothing pending ──────────────────────────────────────────────────► write, straight from the frame
 //
-// A pending piece is a run of bytes in a frame. Pieces are nodes of a slab, one list for each socket; frames in use are entries of
-// a palette with their own count of pieces, so that a message queued for 5,000 members costs one atomic operation, not 5,000.
+// A pending piece is a run of bytes in one frame, or a run of whole frames that follow each other in the palette, the table of
+// frames in use. So a frame queued for 5,000 members costs one atomic operation, not 5,000, and sixteen frames queued for each of
+// them cost each one piece; the write buffer gathered for the first is used for all that have the same piece.
 
 // maxWrite is the most bytes one write hands to a transport, and the size of the cork buffer and of the arena.
 const maxWrite = 64 << 10
@@ -23,11 +24,12 @@ const corkBelow = 16 << 10
 
 // piece is one entry of a socket's queue.
 type piece struct {
-	pal  uint32 // frame, as index into the palette
-	off  uint32 // first unsent byte in the frame
-	n    uint32 // unsent bytes
-	at   uint32 // tick when it was queued
-	next uint32 // piece behind it, 0 = none; on the free list, the next free piece
+	pal   uint32 // first frame, as index into the palette
+	count uint32 // frames, at following indices
+	off   uint32 // first unsent byte in the first frame
+	n     uint32 // unsent bytes in all
+	at    uint32 // tick when it was queued
+	next  uint32 // piece behind it, 0 = none; on the free list, the next free piece
 }
 
 // swatch is a frame that pieces point to.
@@ -41,14 +43,20 @@ type swatch struct {
 type output struct {
 	pieces    []piece
 	freePiece uint32
-	inUse     int // pieces not on the free list
-	palette   []swatch
-	freePal   uint32
-	last      uint32 // palette entry of the last Send: a fan-out sends the same frame again and again
-	arena     uint32 // palette entry of the frame that SendBytes copies into, 0 = none yet
-	cork      []byte
-	dirty     []uint32 // slots to write at the end of the turn, worked off up to dirtyAt
-	dirtyAt   int
+	inUse     uint32 // pieces not on the free list
+	peak      uint32 // most of them since the last trim that found many
+	quiet     uint32 // ticks since then
+
+	palette  []swatch
+	firstPal uint32 // free swatches in the order they became free: frames that left together come together, and make runs
+	lastPal  uint32
+	last     uint32 // entry of the last Send: a fan-out sends the same frame again and again
+	arena    uint32 // entry of the frame that SendBytes copies into, 0 = none yet
+
+	cork    []byte
+	corked  piece    // what lies in cork, if count > 0: pal and count are valid
+	dirty   []uint32 // slots to write at the end of the turn, worked off up to dirtyAt
+	dirtyAt int
 }
 
 func newOutput() output {
@@ -62,7 +70,7 @@ func (l *Loop) Send(slot uint32, f *Frame) {
 	if s.state != open || len(f.B) == 0 {
 		return
 	}
-	l.push(slot, s, l.out.hold(f), 0, uint32(len(f.B)))
+	l.pushFrame(slot, s, f)
 }
 
 // SendNow writes f to slot at once if nothing is pending for it, and is like Send otherwise. It saves the queue's work, about
@@ -73,7 +81,7 @@ func (l *Loop) SendNow(slot uint32, f *Frame) {
 		return
 	}
 	if s.head != 0 || s.is(isBlocked) {
-		l.push(slot, s, l.out.hold(f), 0, uint32(len(f.B)))
+		l.pushFrame(slot, s, f)
 		return
 	}
 	n, err := l.write(slot, s, f.B)
@@ -94,13 +102,20 @@ func (l *Loop) SendBytes(slot uint32, b []byte) {
 	if s.is(isBlocked) || len(b) > maxWrite/4 { // it may wait for long, or fill the arena: memory of its own
 		f := NewFrame(len(b))
 		f.B = append(f.B, b...)
-		l.push(slot, s, l.out.hold(f), 0, uint32(len(b)))
+		l.pushFrame(slot, s, f)
 		f.Release()
 		return
 	}
 	f, pal := l.out.room(len(b))
 	off := len(f.B)
 	f.B = append(f.B, b...)
+	if s.head != 0 {
+		if p := &l.out.pieces[s.tail]; p.pal == pal && p.off+p.n == uint32(off) { // right behind its last
+			p.n += uint32(len(b))
+			s.pending += uint32(len(b))
+			return
+		}
+	}
 	l.out.palette[pal].refs++
 	s.flags |= isLodged
 	l.push(slot, s, pal, uint32(off), uint32(len(b)))
@@ -134,12 +149,12 @@ func (o *output) hold(f *Frame) uint32 {
 
 // enter puts f, with the caller's reference, into the palette and counts one piece.
 func (o *output) enter(f *Frame) uint32 {
-	i := o.freePal
+	i := o.firstPal
 	if i == 0 {
 		i = uint32(len(o.palette))
 		o.palette = append(o.palette, swatch{})
-	} else {
-		o.freePal = o.palette[i].refs
+	} else if o.firstPal = o.palette[i].refs; o.firstPal == 0 {
+		o.lastPal = 0
 	}
 	o.palette[i] = swatch{f: f, refs: 1}
 	return i
@@ -152,8 +167,14 @@ func (o *output) letGo(i uint32) {
 		return
 	}
 	w.f.Release()
-	*w = swatch{refs: o.freePal}
-	o.freePal = i
+	*w = swatch{}
+	if o.lastPal == 0 {
+		o.firstPal = i
+	} else {
+		o.palette[o.lastPal].refs = i
+	}
+	o.lastPal = i
+	o.corked = piece{}
 	if o.last == i {
 		o.last = 0
 	}
@@ -177,7 +198,22 @@ func (o *output) room(n int) (*Frame, uint32) {
 	return f, o.arena
 }
 
-// push appends a piece to the socket's queue and sees that the socket is written to.
+// pushFrame appends the whole of f to the socket's queue: to the last piece, if f follows it in the palette.
+func (l *Loop) pushFrame(slot uint32, s *sock, f *Frame) {
+	pal, n := l.out.hold(f), uint32(len(f.B))
+	if s.head != 0 {
+		p := &l.out.pieces[s.tail]
+		if p.pal+p.count == pal && p.at == l.now && !l.out.palette[p.pal].lent {
+			p.count++
+			p.n += n
+			s.pending += n
+			return
+		}
+	}
+	l.push(slot, s, pal, 0, n)
+}
+
+// push appends a piece of one frame to the socket's queue and sees that the socket is written to.
 func (l *Loop) push(slot uint32, s *sock, pal, off, n uint32) {
 	o := &l.out
 	i := o.freePiece
@@ -188,7 +224,8 @@ func (l *Loop) push(slot uint32, s *sock, pal, off, n uint32) {
 		o.freePiece = o.pieces[i].next
 	}
 	o.inUse++
-	o.pieces[i] = piece{pal: pal, off: off, n: n, at: l.now}
+	o.peak = max(o.peak, o.inUse)
+	o.pieces[i] = piece{pal: pal, count: 1, off: off, n: n, at: l.now}
 	if s.head == 0 {
 		s.head = i
 	} else {
@@ -271,23 +308,45 @@ func (l *Loop) flushOne(slot uint32, s *sock) {
 	}
 }
 
-// gather returns the bytes of the next write: a piece that is alone or large as it lies in memory, else pieces copied together.
+// gather returns the bytes of the next write: a frame that is alone or large as it lies in memory, else frames copied together.
 func (o *output) gather(s *sock) []byte {
 	p := &o.pieces[s.head]
-	b := o.palette[p.pal].f.B[p.off : p.off+p.n]
-	if p.next == 0 || len(b) >= corkBelow {
+	if b := o.first(p); len(b) == int(p.n) && p.next == 0 || len(b) >= corkBelow {
 		return b
 	}
-	cork := append(o.cork[:0], b...)
-	for i := p.next; i != 0; i = p.next {
-		p = &o.pieces[i]
-		b = o.palette[p.pal].f.B[p.off : p.off+p.n]
-		if room := cap(cork) - len(cork); len(b) > room {
-			return append(cork, b[:room]...)
-		}
-		cork = append(cork, b...)
+	alone := p.next == 0 && p.off == 0
+	if alone && o.corked.count == p.count && o.corked.pal == p.pal {
+		return o.cork
 	}
-	return cork
+	o.cork, o.corked = o.cork[:0], piece{}
+	for i := s.head; i != 0; i = p.next {
+		p = &o.pieces[i]
+		b := o.first(p)
+		for k := uint32(1); ; k++ {
+			if room := cap(o.cork) - len(o.cork); len(b) > room {
+				o.cork = append(o.cork, b[:room]...)
+				return o.cork
+			}
+			o.cork = append(o.cork, b...)
+			if k == p.count {
+				break
+			}
+			b = o.palette[p.pal+k].f.B
+		}
+	}
+	if alone {
+		o.corked = piece{pal: p.pal, count: p.count}
+	}
+	return o.cork
+}
+
+// first returns the unsent bytes of the piece's first frame.
+func (o *output) first(p *piece) []byte {
+	b := o.palette[p.pal].f.B
+	if p.count == 1 {
+		return b[p.off : p.off+p.n]
+	}
+	return b[p.off:]
 }
 
 // write hands b to the socket's transport. If not all of it was taken, or some is in flight, the socket is blocked: the transport
@@ -319,14 +378,20 @@ func (o *output) advance(s *sock, n uint32) {
 	for n > 0 {
 		i := s.head
 		p := &o.pieces[i]
-		if n < p.n {
-			p.off += n
-			p.n -= n
-			return
+		if n >= p.n {
+			n -= p.n
+			s.head = p.next
+			o.freeOne(i)
+			continue
 		}
-		n -= p.n
-		s.head = p.next
-		o.freeOne(i)
+		p.n -= n
+		for size := uint32(len(o.palette[p.pal].f.B)); p.count > 1 && p.off+n >= size; size = uint32(len(o.palette[p.pal].f.B)) {
+			n -= size - p.off
+			o.letGo(p.pal)
+			p.pal, p.count, p.off = p.pal+1, p.count-1, 0
+		}
+		p.off += n
+		return
 	}
 }
 
@@ -360,8 +425,11 @@ func (o *output) discard(s *sock) {
 }
 
 func (o *output) freeOne(i uint32) {
-	o.letGo(o.pieces[i].pal)
-	o.pieces[i] = piece{next: o.freePiece}
+	p := &o.pieces[i]
+	for pal := p.pal; pal < p.pal+p.count; pal++ {
+		o.letGo(pal)
+	}
+	*p = piece{next: o.freePiece}
 	o.freePiece = i
 	o.inUse--
 }
@@ -376,15 +444,25 @@ func (l *Loop) writable(slot uint32, s *sock) {
 	}
 }
 
-// keepPieces is how much of the piece slab and of the dirty list a burst may leave behind.
-const keepPieces = 4 << 10
+// What a burst of output leaves behind.
+const (
+	keepPieces = 4 << 10 // entries of each list that are never given back
+	keepTicks  = 60      // how long more of them are kept, for the next burst
+)
 
-// trim gives back what a burst of output took, once a tick and only when all of it was sent.
+// trim gives back the memory of a burst, once a tick, when no output came near it for a while.
 func (l *Loop) trim() {
 	o := &l.out
-	if o.inUse > 0 || l.dirty() || max(len(o.pieces), cap(o.dirty)) <= keepPieces {
+	size := uint32(max(len(o.pieces), len(o.palette), cap(o.dirty)))
+	if o.peak > size/4 || size <= keepPieces {
+		o.peak, o.quiet = o.inUse, 0
 		return
 	}
-	o.pieces, o.freePiece = make([]piece, 1), 0
-	o.dirty, o.dirtyAt = nil, 0
+	if o.quiet++; o.quiet < keepTicks || o.inUse > 0 || l.dirty() {
+		return
+	}
+	if o.arena != 0 {
+		o.letGo(o.arena)
+	}
+	*o = output{pieces: make([]piece, 1), palette: make([]swatch, 1), cork: o.cork}
 }

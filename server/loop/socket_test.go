@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -506,6 +507,170 @@ func TestEngineClosesUnderLoad(t *testing.T) {
 			t.Error("Serve after Close gave no error")
 		}
 	})
+}
+
+func TestAListenerMayBeClosedByItsMaker(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, m, nil, nil)
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- r.engine.Serve(ln) }()
+		r.addr, r.mode.tls = ln.Addr().String(), false
+		p, _ := r.connect()
+		ln.Close()
+		if err := await(t, served, "end of Serve"); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		p.send("sockets stay")
+		p.expect("sockets stay")
+	})
+}
+
+func TestStopAcceptingKeepsSockets(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, m, nil, nil)
+		p, _ := r.connect()
+		r.engine.StopAccepting()
+		r.engine.StopAccepting()
+		if c, err := net.Dial("tcp", r.addr); err == nil {
+			_ = c.SetReadDeadline(time.Now().Add(patience))
+			if _, err := c.Read(make([]byte, 1)); err == nil {
+				t.Error("a socket was served after StopAccepting")
+			}
+			c.Close()
+		}
+		p.send("still here")
+		p.expect("still here")
+	})
+}
+
+// pipes is a listener of in-memory conns.
+type pipes struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes"} }
+
+func TestAnyNetConnIsServed(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, m, nil, nil)
+		ln := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		served := make(chan error, 1)
+		go func() { served <- r.engine.Serve(ln) }()
+		here, there := net.Pipe()
+		ln.conns <- there
+		id := await(t, r.opened, "Open")
+		p := &peer{Conn: here, t: t}
+		_ = p.SetDeadline(time.Now().Add(patience))
+		p.send("through memory")
+		p.expect("through memory")
+		r.probes[0].loop.Post(Task{Kind: taskCall, P: func(h *probe) {
+			h.loop.SendBytes(id.Slot(), []byte("bye"))
+			h.loop.Close(id.Slot(), true)
+		}})
+		p.expect("bye")
+		p.expectEOF()
+		if c := await(t, r.closed, "Closed"); c.err != nil {
+			t.Errorf("Closed with %v, want nil", c.err)
+		}
+		r.engine.StopAccepting()
+		if err := await(t, served, "end of Serve"); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
+func TestAnIdleLoopSleeps(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, m, fast, nil)
+		p, id := r.connect()
+		p.send("x")
+		p.expect("x")
+		h := r.probes[0]
+		h.on(func(h *probe) { h.loop.Pause(id.Slot()) })
+		p.send("unread")
+		var first uint32
+		h.on(func(h *probe) { first = h.loop.Now() })
+		before := r.engine.Stats().Loops[0].Turns
+		reached := make(chan struct{})
+		h.on(func(h *probe) {
+			h.tick = func(h *probe, now uint32) {
+				if now >= first+10 {
+					h.tick = nil
+					close(reached)
+				}
+			}
+		})
+		await(t, reached, "ten ticks")
+		if turns := r.engine.Stats().Loops[0].Turns - before; turns > 30 {
+			t.Errorf("%d turns in ten ticks with nothing to do", turns)
+		}
+	})
+}
+
+func TestALongFanOutLetsOthersIn(t *testing.T) {
+	if !haveEpoll {
+		return
+	}
+	const conns = 2000
+	r := newRig(t, mode{option: ModeEpoll}, nil, nil)
+	for range conns {
+		r.dial()
+	}
+	for range conns {
+		await(t, r.opened, "Open")
+	}
+	f := NewFrame(1000)
+	f.B = f.B[:1000]
+	defer f.Release()
+	ran := make(chan uint64, 1)
+	h := r.probes[0]
+	h.on(func(h *probe) {
+		for slot := range h.live {
+			h.loop.Send(slot, f)
+		}
+		first := h.loop.stats.Sends
+		h.loop.Post(Task{Kind: taskCall, P: func(h *probe) { ran <- h.loop.stats.Sends - first }})
+	})
+	if n := await(t, ran, "task"); n > turnBytes/1000+clockEvery {
+		t.Errorf("%d writes before a task in between, want at most a turn's share", n)
+	}
+	until(t, "all is sent", func() bool { return r.engine.Stats().Loops[0].Sends == conns })
+}
+
+func TestABurstsMemoryIsGivenBack(t *testing.T) {
+	r := newRig(t, mode{option: ModePortable}, func(o *Options) { o.tick = time.Millisecond }, nil)
+	p, id := r.connect()
+	const n = 3 * keepPieces
+	h := r.probes[0]
+	h.on(func(h *probe) {
+		f := frameOf("ab")
+		for range n {
+			h.loop.Send(id.Slot(), f) // the same frame again: a piece each
+		}
+		f.Release()
+	})
+	p.expect(strings.Repeat("ab", n))
+	until(t, "the slab is small again", func() (small bool) {
+		h.on(func(h *probe) { small = len(h.loop.out.pieces) == 1 })
+		return small
+	})
+	p.send("and works")
+	p.expect("and works")
 }
 
 func TestASocketFillsOneCacheLineAtMost(t *testing.T) {

@@ -40,7 +40,7 @@ var thirdParties = []struct{ library, by string }{
 	{"github.com/gobwas/", "server/ws server clients/go bench bench/…"},
 	{"github.com/golang-jwt/", "authn/jwt authn/dev"},
 	{"github.com/google/uuid", "server broker clients/go"},
-	{"github.com/jackc/pgx/", "authn/django"},
+	{"github.com/jackc/pgx/", "authn/django authn/django/…"},
 	{"modernc.org/sqlite", "authn/django"},
 	{"github.com/pelletier/go-toml/", "server/config"},
 	{"github.com/prometheus/", "server/admin"},

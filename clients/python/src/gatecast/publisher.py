@@ -326,37 +326,47 @@ class AsyncPublisher:
 
     async def _connect(self):
         import nats.aio.client
-        import nats.errors
+
+        loop = asyncio.get_running_loop()
+        denied = loop.create_future()  # nats-py tries again and again with credentials that are wrong
+        self._denied = ""
 
         async def on_error(e):
-            text = str(e)
-            if "authorization" in text.lower():
-                self._denied = "the cluster refuses the credentials (%s): they must be of a [[broker.services]] entry" % text
-            log.warning("NATS: %s", text)
+            if "authorization" in str(e).lower():
+                self._denied = "the cluster refuses the credentials: they must be those of a [[broker.services]] entry (%s)" % e
+                if not denied.done():
+                    denied.set_result(None)
+            log.warning("NATS: %s", e)
+
+        async def on_reconnect():
+            self._denied = ""
 
         async def on_disconnect():
             self._fail_all(Timeout("the connection was lost before the answer"))
 
         nc = nats.aio.client.Client()
-        self._denied = ""
-        try:
-            await nc.connect(
+        connecting = asyncio.ensure_future(
+            nc.connect(
                 **self._options,
                 error_cb=on_error,
                 disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
                 connect_timeout=max(1, int(self.timeout)),
                 reconnect_time_wait=0.5,
                 max_reconnect_attempts=-1,
             )
-        except asyncio.CancelledError:
+        )
+        try:
+            await asyncio.wait({connecting, denied}, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise Forbidden(self._denied)
+            connecting.result()
+        except BaseException as e:
+            connecting.cancel()
+            await asyncio.wait({connecting}, timeout=1)
             await _abandon(nc)
-            if self._denied:
-                raise Forbidden(self._denied) from None
-            raise
-        except nats.errors.AuthorizationError as e:
-            raise Forbidden("the cluster refuses the credentials (%s): they must be of a [[broker.services]] entry" % e) from e
-        except Exception as e:
-            await _abandon(nc)
+            if isinstance(e, (GatecastError, asyncio.CancelledError)) or not isinstance(e, Exception):
+                raise
             raise Unavailable("connect to %s: %s" % (self._where(), e)) from e
         inbox = nc.new_inbox() + "."
         try:

@@ -1,0 +1,41 @@
+"""manage.py gatecast_keys: the section [authn.django] of config.toml for this project."""
+
+import json
+
+from django.core.management.base import BaseCommand
+
+from gatecast.django.project import Project
+
+KEYS = ("session_key", "cookie_key", "hash_key", "ticket_key")
+
+
+class Command(BaseCommand):
+    help = "Print the derived keys and the settings that a Gatecast node needs to verify this project's logins, as a section of its config.toml. SECRET_KEY is not in it."
+    requires_system_checks = []
+
+    def add_arguments(self, parser):
+        parser.add_argument("--with-database-password", action="store_true", help="print the database's real password instead of a placeholder")
+
+    def handle(self, *args, with_database_password=False, **options):
+        project = Project(with_database_password)
+        for line in render(project):
+            self.stdout.write(line)
+        for note in project.notes:
+            self.stderr.write(self.style.WARNING("gatecast_keys: " + note))
+
+
+def render(project):
+    """Lines of TOML. JSON's strings and lists of strings are TOML's too."""
+    yield "# Made by manage.py gatecast_keys. The keys are secrets: whoever has them can forge sessions of this site, though not its other signatures."
+    for note in project.notes:
+        yield "# NOTE: " + note
+    yield "[authn.django]"
+    for key, value in project.values.items():
+        if key in project.comments:
+            yield "# " + project.comments[key]
+        yield "%s = %s" % (key, json.dumps(value, ensure_ascii=False))
+    for keys in project.fallbacks:
+        yield ""
+        yield "[[authn.django.fallbacks]]"
+        for key in KEYS:
+            yield "%s = %s" % (key, json.dumps(keys[key]))

@@ -1,0 +1,181 @@
+"""What Gatecast has to know about a project, read from its settings and models, as the keys of [authn.django]."""
+
+import os
+from importlib import import_module
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import connections, router
+
+from .keys import SESSION_SALT, derive_keys
+
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+PASSWORD = "PASSWORD"  # stands for the password; a node refuses to start with it
+
+
+class Project:
+    """values are the scalars and lists for [authn.django], fallbacks the older keys, notes what a person should read."""
+
+    def __init__(self, with_password=False):
+        self.with_password = with_password
+        self.values = {}
+        self.fallbacks = []
+        self.notes = []
+        self.comments = {}  # key -> a remark to stand above it
+        self._read()
+
+    def _read(self):
+        store = import_module(settings.SESSION_ENGINE).SessionStore
+        self._sessions(store)
+        self._keys(store)
+        self._database(store)
+        self.values["cookie_name"] = settings.SESSION_COOKIE_NAME
+        self.values["cookie_age"] = "%ds" % settings.SESSION_COOKIE_AGE
+        self._user()
+        self._backends()
+        self.values["use_tz"] = bool(settings.USE_TZ)
+        self.values["time_zone"] = settings.TIME_ZONE or "UTC"
+
+    def _sessions(self, store):
+        from django.contrib.sessions.backends import cache, cached_db, db, file, signed_cookies
+
+        engine = settings.SESSION_ENGINE.rpartition(".")[2]
+        # cached_db derives from db, and cache, file and signed_cookies from nothing here.
+        if issubclass(store, cached_db.SessionStore):
+            engine = "db"
+            self.comments["engine"] = "the project's cached_db keeps its sessions in the database too, which is what is read"
+        elif issubclass(store, db.SessionStore):
+            engine = "db"
+        elif issubclass(store, signed_cookies.SessionStore):
+            engine = "signed_cookies"
+            self.notes.append("signed_cookies cannot be revoked in Django: after logout Gatecast refuses the cookie, other copies of it stay good there until cookie_age")
+        elif issubclass(store, (cache.SessionStore, file.SessionStore)):
+            self.notes.append("sessions in %s are not supported by Gatecast yet: use the db, cached_db or signed_cookies engine" % engine)
+        else:
+            self.notes.append("SESSION_ENGINE %s derives from none of Django's: Gatecast cannot read it" % settings.SESSION_ENGINE)
+        self.values["engine"] = engine
+        if not settings.SESSION_SERIALIZER.endswith(".JSONSerializer"):
+            self.notes.append("SESSION_SERIALIZER is %s: Gatecast reads JSON only" % settings.SESSION_SERIALIZER)
+
+    def _keys(self, store):
+        try:
+            salt = store().key_salt
+        except Exception:  # a store of another kind
+            salt = SESSION_SALT
+        if not isinstance(salt, str):
+            salt = SESSION_SALT
+        if salt != SESSION_SALT and self.values["engine"] == "db":
+            self.comments["session_key"] = "of the salt %s" % salt
+        self.values.update(derive_keys(settings.SECRET_KEY, salt))
+        self.fallbacks = [derive_keys(secret, salt) for secret in getattr(settings, "SECRET_KEY_FALLBACKS", [])]
+
+    def _database(self, store):
+        from django.contrib.auth import get_user_model
+
+        alias = router.db_for_read(get_user_model())
+        if self.values["engine"] == "db":
+            model = store.get_model_class() if hasattr(store, "get_model_class") else None
+            if model is not None:
+                self.values["session_table"] = table(model._meta.db_table)
+                if router.db_for_read(model) != alias:
+                    self.notes.append("sessions and users are in different databases (%s, %s): Gatecast reads both from one" % (router.db_for_read(model), alias))
+        self.values["database"] = self.dsn(connections[alias].settings_dict)
+
+    def dsn(self, d):
+        """A Gatecast address of an entry of DATABASES."""
+        engine = d["ENGINE"]
+        if "sqlite" in engine or "spatialite" in engine:
+            name = str(d["NAME"])
+            if name == ":memory:" or name.startswith("file:"):
+                self.notes.append("the SQLite database %s has no path that another process could open" % name)
+                return "sqlite://" + name
+            return "sqlite://" + os.path.abspath(name)
+        if "postg" in engine:
+            return self._postgres(d)
+        self.notes.append("database engine %s is not supported by Gatecast yet: PostgreSQL and SQLite are" % engine)
+        return ""
+
+    def _postgres(self, d):
+        options = d.get("OPTIONS") or {}
+        query = ["%s=%s" % (k, quote(str(options[k]), safe="/")) for k in ("sslmode", "sslrootcert", "sslcert", "sslkey") if k in options]
+        host = d.get("HOST") or ""
+        if host.startswith("/") or not host:  # a socket's folder; none = the default one
+            query.insert(0, "host=" + quote(host or "/var/run/postgresql", safe="/"))
+            if d.get("PORT"):
+                query.append("port=%s" % d["PORT"])
+            where = ""
+        else:
+            where = ("[%s]" % host if ":" in host else host) + (":%s" % d["PORT"] if d.get("PORT") else "")
+        if "service" in options:
+            self.notes.append("DATABASES uses a pg_service file: write out host, user and name in database")
+        who = quote(str(d.get("USER") or ""), safe="")
+        password = str(d.get("PASSWORD") or "")
+        if password:
+            if self.with_password:
+                who += ":" + quote(password, safe="")
+            else:
+                who += ":" + PASSWORD
+                self.comments["database"] = (
+                    "replace PASSWORD, better by a user who may only read; or put the whole address into a file and name that as database_file (--with-database-password prints it)"
+                )
+        return "postgres://%s%s/%s%s" % (who + "@" if who else "", where, quote(str(d["NAME"]), safe=""), "?" + "&".join(query) if query else "")
+
+    def _user(self):
+        from django.contrib.auth import get_user_model
+        from django.contrib.auth.base_user import AbstractBaseUser
+
+        user = get_user_model()
+        meta = user._meta
+        self.values["user_table"] = table(meta.db_table)
+        self.values["user_id_column"] = meta.pk.column
+        if meta.parents:
+            self.notes.append("%s is spread over several tables (multi-table inheritance): set user_table to a view that joins them" % meta.label)
+        ours = issubclass(user, AbstractBaseUser)
+        self.values["verify_hash"] = ours
+        if ours and (user.get_session_auth_hash is not AbstractBaseUser.get_session_auth_hash or _overridden(user, AbstractBaseUser, "_get_session_auth_hash")):
+            self.values["verify_hash"] = False
+            self.notes.append("%s.get_session_auth_hash is the project's own, so verify_hash is off: a change of password does not end a login by itself" % meta.label)
+        self._relation(meta, "groups", "user_groups_table")
+        self._relation(meta, "user_permissions", "user_permissions_table")
+
+    def _relation(self, meta, name, key):
+        from django.core.exceptions import FieldDoesNotExist
+
+        try:
+            field = meta.get_field(name)
+        except FieldDoesNotExist:
+            return
+        if not field.many_to_many:
+            return
+        through = field.remote_field.through._meta
+        column = through.get_field(field.m2m_field_name()).column
+        derived = "%s_%s" % (self.values["user_table"], name)
+        if table(through.db_table) != derived:
+            self.values[key] = table(through.db_table)
+        if column != "%s_id" % meta.model_name:
+            self.values["user_foreign_key"] = column
+
+    def _backends(self):
+        from django.contrib.auth.backends import ModelBackend
+        from django.utils.module_loading import import_string
+
+        self.values["backends"] = list(settings.AUTHENTICATION_BACKENDS)
+        for path in settings.AUTHENTICATION_BACKENDS:
+            try:
+                backend = import_string(path)
+            except ImportError:
+                self.notes.append("AUTHENTICATION_BACKENDS has %s, which cannot be imported" % path)
+                continue
+            if path.startswith("django.contrib.auth.backends."):
+                continue
+            if not issubclass(backend, ModelBackend) or _overridden(backend, ModelBackend, "get_user") or _overridden(backend, ModelBackend, "user_can_authenticate"):
+                self.notes.append("%s has its own get_user: Gatecast only checks that the user exists and is active; take it out of backends if that is not enough" % path)
+
+
+def _overridden(cls, base, name):
+    return getattr(cls, name, None) is not getattr(base, name, None)
+
+
+def table(db_table):
+    """A table without the quotes that some put into db_table to name a schema."""
+    return db_table.replace('"', "")

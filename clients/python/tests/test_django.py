@@ -1,0 +1,354 @@
+import datetime
+import decimal
+import io
+import json
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from conftest import OLD_SECRET, ROOT, SECRET
+from django.contrib.auth import get_user_model, logout
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db import transaction
+from django.http import HttpRequest
+from django.test.utils import override_settings
+
+import gatecast.django as gc
+from gatecast import BadRequest, session_hash
+from gatecast.django.keys import derive_keys
+from gatecast.django.project import Project
+
+
+@pytest.fixture
+def site(cluster):
+    with override_settings(GATECAST={"url": cluster.url, "user": "django", "token": "t"}):
+        yield cluster
+    gc.reset_publisher()
+
+
+@pytest.fixture(scope="module")
+def tables():
+    call_command("migrate", verbosity=0)
+
+
+# Settings
+
+
+@pytest.mark.parametrize("wrong,text", [(None, "is missing"), ({}, "is missing"), ("nats://x", "is missing"), ({"url": "nats://x", "tokn": 1}, "tokn"), ({"url": "nats://x", "namespace": "A B"}, "namespace")])
+def test_wrong_settings(wrong, text):
+    with override_settings(GATECAST=wrong), pytest.raises(ImproperlyConfigured, match=text):
+        gc.get_publisher()
+
+
+def test_one_publisher_a_process(site):
+    assert gc.get_publisher() is gc.get_publisher()
+    before = gc.get_publisher()
+    with override_settings(GATECAST={"url": site.url}):
+        assert gc.get_publisher() is not before
+
+
+# Sending
+
+
+def test_json_as_django_writes_it(site):
+    gc.group_send("g", {"at": datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc), "price": decimal.Decimal("1.50")})
+    assert json.loads(site.published[0][2]) == {"at": "2026-01-02T03:04:05Z", "price": "1.50"}
+
+
+def test_on_commit(site, tables):
+    data = {"n": 1}
+    with transaction.atomic():
+        gc.group_send("g", data, on_commit=True)
+        data["n"] = 2
+        assert site.published == []
+    assert [m[2] for m in site.published] == [b'{"n":1}']
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        gc.group_send("g", 1, on_commit=True)
+        raise ZeroDivisionError
+    assert len(site.published) == 1
+
+
+def test_a_failure_after_commit_is_logged(site, tables, caplog):
+    site.answer = lambda subject, body: {"ok": False, "code": "forbidden"}
+    with transaction.atomic():
+        gc.group_send("g", 1, on_commit=True)
+    assert "after commit: forbidden" in caplog.text
+    with pytest.raises(BadRequest), transaction.atomic():
+        gc.group_send("a b", 1, on_commit=True)
+
+
+def test_users_by_instance_or_id(site):
+    User = get_user_model()
+    gc.notify(User(pk=42), 1)
+    gc.notify(43, 1)
+    gc.disconnect(user=User(pk=44))
+    assert [m[0] for m in site.published] == ["gc.in.user.42", "gc.in.user.43", "gc.ctl.disconnect"]
+    assert json.loads(site.published[2][2]) == {"user": "44"}
+    with pytest.raises(BadRequest):
+        gc.notify(User(), 1)
+
+
+# Logout
+
+
+def logged_in():
+    request = HttpRequest()
+    request.user = AnonymousUser()
+    request.session = SessionStore()
+    request.session["x"] = 1
+    request.session.save()
+    return request
+
+
+def test_logout_disconnects_the_session_by_its_hash(site, tables):
+    request = logged_in()
+    key = request.session.session_key
+    logout(request)
+    subject, _, body, _ = site.wait(1)[0]
+    assert subject == "gc.ctl.disconnect"
+    assert json.loads(body) == {"session": session_hash(key), "code": 4401, "reason": "logged out"}
+    assert key.encode() not in body
+
+
+def test_logout_inside_a_transaction_does_not_wait_for_it(site, tables):
+    with transaction.atomic():
+        logout(logged_in())
+        site.wait(1)
+
+
+@pytest.mark.parametrize("settings", [None, {"url": "nats://127.0.0.1:1", "timeout": 0.2}])
+def test_logout_works_without_gatecast(settings, tables, caplog):
+    with override_settings(GATECAST=settings):
+        request = logged_in()
+        logout(request)
+        gc.reset_publisher()
+    assert request.session.session_key is None
+    assert caplog.records
+
+
+def test_logout_without_a_session(site):
+    from gatecast.django.signals import logged_out
+
+    logged_out(sender=None)
+    logged_out(sender=None, request=HttpRequest())
+    assert site.published == []
+
+
+# Keys
+
+
+def test_derived_keys_are_djangos():
+    assert derive_keys(SECRET) == {
+        "session_key": "7df65d1425960b3b643ee46e4229f44e307c6f7be3e2ec6e81b1bd4cc6d583ca",
+        "cookie_key": "7be48875cae96c2f018f05542dcda3cd748810dd6141bddd46bcdfb7849016a6",
+        "hash_key": "db1b8d438a2b0af5d596dada2cd811c06b8957699a8de9f4c96d0ec7d0f45c60",
+        "ticket_key": "49ad8e2b180cce9adb5553e37d753ddceced1c0f076ec199f721c3135291fc64",
+    }
+    assert derive_keys(SECRET.encode()) == derive_keys(SECRET)
+
+
+def test_keys_are_what_this_django_signs_with():
+    import base64
+    import hashlib
+    import hmac
+
+    from django.contrib.auth.models import User
+    from django.core import signing
+
+    def mac(key, value):
+        return hmac.new(bytes.fromhex(key), value.encode(), hashlib.sha256)
+
+    def good(key, token):
+        value, _, signature = token.rpartition(":")
+        return base64.urlsafe_b64encode(mac(key, value).digest()).rstrip(b"=").decode() == signature
+
+    keys = derive_keys(SECRET)
+    assert good(keys["session_key"], SessionStore().encode({"a": 1}))
+    assert good(keys["cookie_key"], signing.dumps({}, salt="django.contrib.sessions.backends.signed_cookies"))
+    assert good(keys["ticket_key"], signing.dumps({}, salt="gatecast.ticket"))
+    assert mac(keys["hash_key"], "pw").hexdigest() == User(password="pw").get_session_auth_hash()
+
+
+def run(*args):
+    out, err = io.StringIO(), io.StringIO()
+    call_command("gatecast_keys", *args, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def known_keys(struct):
+    """The toml keys of a Go struct of authn/django."""
+    source = "".join((ROOT / "authn/django" / f).read_text() for f in ("options.go", "keys.go"))
+    body = re.search(r"type %s struct \{(.*?)\n\}" % struct, source, re.S)[1]
+    return set(re.findall(r'toml:"(\w+)"', body))
+
+
+def parse(toml):
+    """Sections as lists of dicts: every value that is printed is JSON too."""
+    sections = {}
+    for line in toml.splitlines():
+        if line.startswith("["):
+            sections.setdefault(line.strip("[]"), []).append({})
+            current = sections[line.strip("[]")][-1]
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition(" = ")
+            assert key not in current
+            current[key] = json.loads(value)
+    return sections
+
+
+
+
+@override_settings(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=[OLD_SECRET])
+def test_command_prints_a_section_that_gatecast_knows():
+    out, err = run()
+    sections = parse(out)
+    assert set(sections) == {"authn.django", "authn.django.fallbacks"}
+    (section,) = sections["authn.django"]
+    assert set(section) <= known_keys("Options")
+    assert [set(f) for f in sections["authn.django.fallbacks"]] == [known_keys("Keys")]
+    assert {k: section[k] for k in known_keys("Keys")} == derive_keys(SECRET)
+    assert sections["authn.django.fallbacks"] == [derive_keys(OLD_SECRET)]
+    assert SECRET not in out + err and OLD_SECRET not in out + err
+    assert section == {
+        **derive_keys(SECRET),
+        "engine": "db",
+        "session_table": "django_session",
+        "database": section["database"],
+        "cookie_name": "sessionid",
+        "cookie_age": "1209600s",
+        "user_table": "auth_user",
+        "user_id_column": "id",
+        "verify_hash": True,
+        "backends": ["django.contrib.auth.backends.ModelBackend"],
+        "use_tz": True,
+        "time_zone": "America/Chicago",
+    }
+    if sys.version_info >= (3, 11):
+        import tomllib
+
+        assert tomllib.loads(out)["authn"]["django"]["engine"] == "db"
+
+
+@pytest.mark.parametrize(
+    "engine,name,remark",
+    [
+        ("django.contrib.sessions.backends.db", "db", ""),
+        ("django.contrib.sessions.backends.cached_db", "db", "in the database too"),
+        ("django.contrib.sessions.backends.signed_cookies", "signed_cookies", "cannot be revoked"),
+        ("django.contrib.sessions.backends.cache", "cache", "not supported by Gatecast yet"),
+        ("django.contrib.sessions.backends.file", "file", "not supported by Gatecast yet"),
+    ],
+)
+def test_engines(engine, name, remark):
+    with override_settings(SESSION_ENGINE=engine):
+        out, _ = run()
+    assert parse(out)["authn.django"][0]["engine"] == name
+    assert remark in out
+
+
+def test_a_session_store_of_another_name_has_another_key(monkeypatch):
+    import types
+
+    class MySession(SessionStore):
+        pass
+
+    MySession.__qualname__ = "MySession"
+    monkeypatch.setitem(sys.modules, "my_sessions", types.SimpleNamespace(SessionStore=MySession))
+    with override_settings(SESSION_ENGINE="my_sessions"):
+        out, _ = run()
+    section = parse(out)["authn.django"][0]
+    assert section["session_key"] == derive_keys(SECRET, "django.contrib.sessions.MySession")["session_key"] != derive_keys(SECRET)["session_key"]
+    assert section["engine"] == "db"
+
+
+@pytest.mark.parametrize(
+    "database,open_dsn,secret_dsn",
+    [
+        ({"ENGINE": "django.db.backends.sqlite3", "NAME": "/srv/a b%/db.sqlite3"}, "sqlite:///srv/a b%/db.sqlite3", None),
+        ({"ENGINE": "django.db.backends.postgresql", "NAME": "site", "USER": "u", "PASSWORD": "p@ss/word", "HOST": "db", "PORT": 5432}, "postgres://u:PASSWORD@db:5432/site", "postgres://u:p%40ss%2Fword@db:5432/site"),
+        ({"ENGINE": "django.db.backends.postgresql", "NAME": "si te", "USER": "u", "HOST": "::1", "OPTIONS": {"sslmode": "require"}}, "postgres://u@[::1]/si%20te?sslmode=require", None),
+        ({"ENGINE": "django.contrib.gis.db.backends.postgis", "NAME": "site"}, "postgres:///site?host=/var/run/postgresql", None),
+        ({"ENGINE": "django.db.backends.postgresql", "NAME": "site", "HOST": "/run/pg", "PORT": "6432"}, "postgres:///site?host=/run/pg&port=6432", None),
+    ],
+)
+def test_database_addresses(database, open_dsn, secret_dsn):
+    assert Project(False).dsn(database) == open_dsn
+    assert Project(True).dsn(database) == (secret_dsn or open_dsn)
+
+
+def test_mysql_is_told_so():
+    p = Project(False)
+    assert p.dsn({"ENGINE": "django.db.backends.mysql", "NAME": "x"}) == ""
+    assert any("mysql is not supported" in n for n in p.notes)
+
+
+def test_a_pickling_project_is_told_so():
+    with override_settings(SESSION_SERIALIZER="x.PickleSerializer"):
+        out, err = run()
+    assert "Gatecast reads JSON only" in out and "Gatecast reads JSON only" in err
+
+
+def test_a_custom_user_model(tmp_path):
+    """In a process of its own: AUTH_USER_MODEL is fixed once Django is set up."""
+    app = tmp_path / "accounts"
+    app.mkdir()
+    (app / "__init__.py").write_text("")
+    (app / "models.py").write_text(
+        textwrap.dedent("""
+        import uuid
+        from django.contrib.auth.models import AbstractUser
+        from django.db import models
+
+        class Member(AbstractUser):
+            key = models.UUIDField(primary_key=True, default=uuid.uuid4, db_column="member_key")
+            class Meta:
+                db_table = "club_members"
+            def get_session_auth_hash(self):
+                return "mine"
+        """)
+    )
+    (app / "backends.py").write_text(
+        textwrap.dedent("""
+        from django.contrib.auth.backends import ModelBackend
+
+        class Backend(ModelBackend):
+            def get_user(self, user_id):
+                return None
+        """)
+    )
+    (tmp_path / "site_settings.py").write_text(
+        textwrap.dedent("""
+        SECRET_KEY = "x" * 50
+        INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "accounts", "gatecast.django"]
+        DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
+        AUTH_USER_MODEL = "accounts.Member"
+        AUTHENTICATION_BACKENDS = ["accounts.backends.Backend", "django.contrib.auth.backends.ModelBackend"]
+        SESSION_COOKIE_NAME = "club"
+        SESSION_COOKIE_AGE = 3600
+        USE_TZ = False
+        TIME_ZONE = "Europe/Berlin"
+        """)
+    )
+    done = subprocess.run([sys.executable, "-m", "django", "gatecast_keys", "--settings", "site_settings", "--pythonpath", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    section = parse(done.stdout)["authn.django"][0]
+    assert set(section) <= known_keys("Options")
+    want = {
+        "user_table": "club_members",
+        "user_id_column": "member_key",
+        "verify_hash": False,
+        "cookie_name": "club",
+        "cookie_age": "3600s",
+        "use_tz": False,
+        "time_zone": "Europe/Berlin",
+        "database": "sqlite://" + str(tmp_path / "db.sqlite3"),
+        "backends": ["accounts.backends.Backend", "django.contrib.auth.backends.ModelBackend"],
+    }
+    assert {k: section[k] for k in want} == want
+    assert "get_session_auth_hash is the project's own" in done.stderr
+    assert "accounts.backends.Backend has its own get_user" in done.stderr
