@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -98,22 +99,26 @@ func (c *fakeConn) closeWith(code int, reason string) error {
 func (c *fakeConn) recv() (string, error) {
 	for {
 		_ = c.conn.SetDeadline(time.Now().Add(patience))
-		f, err := ws.ReadFrame(c.br)
+		h, err := ws.ReadHeader(c.br)
 		if err != nil {
 			return "", err
 		}
-		if !f.Header.Masked {
-			return "", errors.New("the client sent an unmasked frame")
+		if !h.Masked || h.Length > 1<<20 {
+			return "", fmt.Errorf("the client sent the frame header %+v", h)
 		}
-		f = ws.UnmaskFrameInPlace(f)
-		switch f.Header.OpCode {
+		payload := make([]byte, h.Length)
+		if _, err := io.ReadFull(c.br, payload); err != nil {
+			return "", err
+		}
+		ws.Cipher(payload, h.Mask, 0)
+		switch h.OpCode {
 		case ws.OpText:
-			return string(f.Payload), nil
+			return string(payload), nil
 		case ws.OpClose:
-			code, reason := ws.ParseCloseFrameData(f.Payload)
+			code, reason := ws.ParseCloseFrameData(payload)
 			return "", &CloseError{Code: int(code), Reason: reason}
 		case ws.OpPong:
-			return "pong frame " + string(f.Payload), nil
+			return "pong frame " + string(payload), nil
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -171,27 +172,21 @@ func (l *link) next() ([]byte, error) {
 		if h.Length > int64(l.max-len(text)) {
 			return nil, l.refuse(ws.StatusMessageTooBig, fmt.Errorf("message is larger than MaxMessage = %d", l.max))
 		}
-		at := len(text)
 		if h.OpCode.IsControl() {
-			at = 0
-		}
-		payload := make([]byte, at+int(h.Length))
-		if _, err := io.ReadFull(l.src, payload[at:]); err != nil {
-			return nil, l.broken(err)
-		}
-		switch h.OpCode {
-		case ws.OpPing:
-			l.put(outFrame{ws.OpPong, payload})
+			if err := l.control(h); err != nil {
+				return nil, err
+			}
 			continue
-		case ws.OpPong:
-			continue
-		case ws.OpClose:
-			return nil, l.closedByPeer(payload)
-		case ws.OpBinary:
+		}
+		if h.OpCode == ws.OpBinary {
 			return nil, l.refuse(ws.StatusUnsupportedData, errors.New("binary message in a text protocol"))
 		}
-		copy(payload, text)
-		text, state = payload, state.Set(ws.StateFragmented)
+		at, end := len(text), len(text)+int(h.Length)
+		text = slices.Grow(text, int(h.Length))[:end]
+		if _, err := io.ReadFull(l.src, text[at:]); err != nil {
+			return nil, l.broken(err)
+		}
+		state = state.Set(ws.StateFragmented)
 		if !h.Fin {
 			continue
 		}
@@ -200,6 +195,21 @@ func (l *link) next() ([]byte, error) {
 		}
 		return text, nil
 	}
+}
+
+// control reads and answers a control frame; CheckHeader has bounded its length. A close frame is returned as a *CloseError.
+func (l *link) control(h ws.Header) error {
+	payload := make([]byte, h.Length)
+	if _, err := io.ReadFull(l.src, payload); err != nil {
+		return l.broken(err)
+	}
+	switch h.OpCode {
+	case ws.OpPing:
+		l.put(outFrame{ws.OpPong, payload})
+	case ws.OpClose:
+		return l.closedByPeer(payload)
+	}
+	return nil
 }
 
 // extend moves the read deadline: a server that is silent for longer than its ping period and the grace is dead.
