@@ -99,17 +99,19 @@ func (a *rawAcceptor) acceptAll() error {
 		fd, from, err = syscall.Accept4(int(ln), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 		return err != syscall.EAGAIN
 	}
+	var waitErr error
 	for {
-		if waitErr := a.wait.Read(accept); waitErr != nil {
+		_ = a.file.SetReadDeadline(time.Now().Add(closedCheck))
+		for waitErr = a.wait.Read(accept); waitErr == nil && err == nil; waitErr = a.wait.Read(accept) {
+			a.engine.assign(arrival{fd: fd, peer: addrPort(from)})
+		}
+		if waitErr != nil {
 			if !errors.Is(waitErr, os.ErrDeadlineExceeded) || a.closed() {
 				return nil
 			}
-			_ = a.file.SetReadDeadline(time.Now().Add(closedCheck))
 			continue
 		}
 		switch {
-		case err == nil:
-			a.engine.assign(arrival{fd: fd, peer: addrPort(from)})
 		case err == syscall.EINTR:
 		case !acceptError(err, &a.engine.accepts):
 			return os.NewSyscallError("accept4", err)

@@ -132,7 +132,7 @@ func TestMixedSendsKeepTheirOrder(t *testing.T) {
 		p, id := r.connect()
 		var want bytes.Buffer
 		h := r.probes[0]
-		for range 50 {
+		for range 20 {
 			h.on(func(h *probe) {
 				for i := range 40 {
 					s := fmt.Sprintf("<%d>", want.Len())
@@ -187,7 +187,7 @@ func TestCloseWithFlushSendsWhatIsPending(t *testing.T) {
 
 func TestCloseWithFlushEndsWhenThePeerDoesNot(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		for _, pending := range []int{10, 32 << 20} { // lingers; never gets so far
+		for _, pending := range []int{10, 8 << 20} { // lingers; never gets so far
 			r := newRig(t, m, fast, nil)
 			_, id := r.connect()
 			r.probes[0].on(func(h *probe) {
