@@ -1,4 +1,32 @@
 package broker
 
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
 // Doors for package broker_test, which may use brokertest.
 var OpenWith = open
+
+// SetLookup replaces the resolver of routes, asked again every time interval.
+func SetLookup(b *Broker, interval time.Duration, lookup func(ctx context.Context, host string) ([]netip.Addr, error)) {
+	b.routes.lookup, b.resolveEvery = lookup, interval
+}
+
+// Kill ends the embedded server without a word to the other nodes.
+func Kill(b *Broker) {
+	b.embedded.Shutdown()
+	b.embedded.WaitForShutdown()
+}
+
+// LinkConns closes the connections of both links, as a failing network does.
+func CutLinks(b *Broker) {
+	for _, l := range []*link{b.relay, b.control} {
+		l.mu.Lock()
+		if l.conn != nil {
+			l.conn.Close()
+		}
+		l.mu.Unlock()
+	}
+}
