@@ -413,6 +413,20 @@ func TestTheChainMayBeUsedConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
+func TestACachedLoginCostsLittle(t *testing.T) {
+	c := newChain(t, onlyDjango, one(hashed(true, accept)))
+	r := cookie("0123456789abcdefghijklmnopqrstuv")
+	// The closure over the cookies, and what this verifier needs to tell the hash.
+	got := testing.AllocsPerRun(200, func() {
+		if _, err := c.Authenticate(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got > 8 {
+		t.Errorf("%v allocations, want at most 8", got)
+	}
+}
+
 func BenchmarkAuthenticateCached(b *testing.B) {
 	c := newChain(b, onlyDjango, one(hashed(true, accept)))
 	r := cookie("0123456789abcdefghijklmnopqrstuv")

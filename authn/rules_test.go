@@ -210,6 +210,14 @@ func TestTooManyPatternsGrantNothing(t *testing.T) {
 	if _, err := r.GrantsFor(&Identity{ID: "1", Groups: groups[:30]}, ""); err != nil {
 		t.Error(err)
 	}
+	// Patterns too long to be of use cost time as well.
+	r = mustCompile(t, Rule{To: "authenticated", Subscribe: []string{strings.Repeat("{groups}.", 8) + "x"}})
+	for i := range groups {
+		groups[i] += strings.Repeat("x", 60)
+	}
+	if g, err := r.GrantsFor(&Identity{ID: "1", Groups: groups}, ""); err == nil || g != nil {
+		t.Errorf("GrantsFor = %v, %v, want an error", g, err)
+	}
 	if _, err := (*Rules)(nil).GrantsFor(&Identity{ID: "1", Claimed: &Patterns{Deny: []string{"a*"}}}, ""); err == nil {
 		t.Error("a claimed deny that is no pattern is ignored")
 	}

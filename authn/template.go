@@ -103,33 +103,38 @@ const maxExpanded = 1024
 // expand appends the patterns of t for id: one for each value of a list, none if a variable has no value. Values that make
 // a pattern longer than any name are left out, for it could match nothing. ok is false if the patterns became too many.
 func (t *template) expand(dst []string, id *Identity, conn string) (_ []string, ok bool) {
-	return t.expandFrom(dst, len(dst), 0, t.literals[0], id, conn)
+	x := expansion{template: t, id: id, conn: conn, patterns: dst}
+	ok = x.from(0, t.literals[0])
+	return x.patterns, ok
 }
 
-// expandFrom fills the variables from the nth on; prefix is what stands before it, before the length of dst at the start.
-func (t *template) expandFrom(dst []string, before, n int, prefix string, id *Identity, conn string) (_ []string, ok bool) {
-	if len(prefix) > subject.MaxUserGroup {
-		return dst, true
-	}
-	if n == len(t.vars) {
-		if subject.CheckPattern(prefix) != nil {
-			return dst, true
+type expansion struct {
+	template *template
+	id       *Identity
+	conn     string
+	patterns []string
+	tried    int // also those left out
+}
+
+// from fills the variables from the nth on; prefix is what stands before it.
+func (x *expansion) from(n int, prefix string) (ok bool) {
+	if n == len(x.template.vars) {
+		if subject.CheckPattern(prefix) == nil {
+			x.patterns = append(x.patterns, prefix)
 		}
-		return append(dst, prefix), len(dst)-before < maxExpanded
+		x.tried++
+		return x.tried <= maxExpanded
 	}
-	one, list := t.vars[n].values(id, conn)
+	one, list := x.template.vars[n].values(x.id, x.conn)
 	if one != "" {
-		return t.expandFrom(dst, before, n+1, prefix+subject.Quote(one)+t.literals[n+1], id, conn)
+		return x.from(n+1, prefix+subject.Quote(one)+x.template.literals[n+1])
 	}
 	for _, value := range list {
-		if value == "" {
-			continue
-		}
-		if dst, ok = t.expandFrom(dst, before, n+1, prefix+subject.Quote(value)+t.literals[n+1], id, conn); !ok {
-			return dst, false
+		if value != "" && !x.from(n+1, prefix+subject.Quote(value)+x.template.literals[n+1]) {
+			return false
 		}
 	}
-	return dst, true
+	return true
 }
 
 // values gives the one value of v or its list.
