@@ -75,19 +75,12 @@ func dialable(listen string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// call sends a request and returns the answer's JSON. What the node refuses is an error with its code and text.
-func (a *api) call(method, path string, body any) ([]byte, error) {
+// call sends a request with a JSON body, if it is not nil, and returns the answer's JSON. What the node refuses is an
+// error with its code and text.
+func (a *api) call(method, path string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	var in io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		in = bytes.NewReader(data)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, a.url+"/api/v1/"+path, in)
+	req, err := http.NewRequestWithContext(ctx, method, a.url+"/api/v1/"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("-url %q is no address; write http://host:port", a.url)
 	}

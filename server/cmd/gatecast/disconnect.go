@@ -31,7 +31,11 @@ func disconnect(c *call) error {
 	if err != nil {
 		return err
 	}
-	answer, err := a.call(http.MethodPost, "disconnect", body)
+	request, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	answer, err := a.call(http.MethodPost, "disconnect", request)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,12 @@ func pub(c *call) error {
 	if err != nil {
 		return err
 	}
-	answer, err := a.call(http.MethodPost, "group_send", map[string]any{"group": args[0], "data": json.RawMessage(data)})
+	group, err := json.Marshal(args[0])
+	if err != nil {
+		return err
+	}
+	// Not encoding/json, which would rewrite the message: it arrives byte for byte.
+	answer, err := a.call(http.MethodPost, "group_send", fmt.Appendf(nil, `{"group":%s,"data":%s}`, group, data))
 	if err != nil {
 		return err
 	}

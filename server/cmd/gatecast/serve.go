@@ -35,10 +35,16 @@ func serve(c *call) error {
 	for _, w := range s.Warnings {
 		log.Warn(w)
 	}
-	d := &daemon{settings: s, log: log}
+	d := &daemon{settings: s, log: log, hup: make(chan os.Signal, 1)}
+	signal.Notify(d.hup, syscall.SIGHUP)
+	defer signal.Stop(d.hup)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := d.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			log.Info("told to stop before it was ready")
+			err = nil
+		}
 		return errors.Join(err, d.close())
 	}
 	if d.login.dev != nil {
@@ -53,7 +59,8 @@ type daemon struct {
 	login    *login
 	node     *server.Node
 	admin    *admin.Server
-	listener net.Listener // the admin's; nil without one
+	listener net.Listener   // the admin's; nil without one
+	hup      chan os.Signal // SIGHUP; never closed
 
 	mu       sync.Mutex // one reload at a time
 	settings *config.Settings
@@ -98,12 +105,9 @@ func (d *daemon) run(ctx context.Context, stop context.CancelFunc) error {
 	tasks.Go(func() { failed <- d.node.Run() }) // ends with the drain
 	d.log.Info("serving", "listen", d.node.Addr().String(), "admin", d.adminAddr(), "version", versionText())
 
-	hup := make(chan os.Signal, 1) // never closed
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	for {
 		select {
-		case <-hup:
+		case <-d.hup:
 			if err := d.reload(); err != nil {
 				d.log.Error("reload: nothing was changed", "err", err)
 			}

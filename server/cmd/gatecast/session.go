@@ -29,6 +29,9 @@ func sessionCheck(c *call) error {
 // cookieHeader makes a Cookie header of "name=value", or of a value under every cookie name that is configured.
 func cookieHeader(arg string, s *config.Settings) string {
 	names := []string{s.Config.Authn.Django.CookieName}
+	if name := s.Config.Authn.JWT.CookieName; name != "" {
+		names = append(names, name)
+	}
 	for _, site := range s.Config.Authn.Django.Sites {
 		names = append(names, site.CookieName)
 	}
@@ -59,7 +62,7 @@ func (c *call) explain(s *config.Settings, r *authn.Request) error {
 	defer l.Close()
 	var decided *authn.Step
 	for _, step := range l.chain.Explain(ctx, r) {
-		if step.Outcome == authn.OutcomeAbsent && !step.Decides {
+		if step.Verifier == "" { // no verifier was asked: nobody's
 			continue
 		}
 		fmt.Fprintf(c.stdout, "  %s\n", stepText(&step))
