@@ -7,6 +7,6 @@
 //	id a.b@x.com ─UserGroup─► user.a%2Eb%40x%2Ecom ─Escape─► user.a=252Eb=2540x=252Ecom
 //
 // A pattern is a name whose tokens may be '*' (one token) or end in '>' (one or more). Patterns match names, not subjects
-// ([Match], [Covers], and [Set] for many at once), and give the same answer as NATS gives for their escaped forms.
-// Wildcards never match a name with an empty token, because such a name is a single token in NATS.
+// ([Match], [Covers], and [Set] for many at once), and give the same answer as NATS gives for their escaped forms, but
+// for names with an empty token: those are escaped to a single token, and here no wildcard matches them.
 package subject

@@ -148,7 +148,7 @@ func FuzzMatch(f *testing.F) {
 			}
 			want := list.HasInterest(Escape(name))
 			if emptyToken(name) {
-				// One token in NATS. A first token of its own (a prefix) keeps wildcards off it on the wire; here the rule itself does.
+				// One token in NATS, which wildcards would match.
 				want = pattern == name
 			}
 			if got := Match(pattern, name); got != want {
