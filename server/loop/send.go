@@ -73,8 +73,8 @@ func (l *Loop) Send(slot uint32, f *Frame) {
 	l.pushFrame(slot, s, f)
 }
 
-// SendNow writes f to slot at once if nothing is pending for it, and is like Send otherwise. It saves the queue's work, about
-// 50 ns, where messages are few; under load Send is better, for it shares writes and lets the loop spread long fan-outs.
+// SendNow writes f to slot at once if nothing is pending for it, and is like Send otherwise. It saves the queue's work where
+// messages are few; under load Send is better, for it shares writes and lets the loop spread long fan-outs over turns.
 func (l *Loop) SendNow(slot uint32, f *Frame) {
 	s := l.socks.at(slot)
 	if s.state != open || len(f.B) == 0 {
@@ -121,8 +121,8 @@ func (l *Loop) SendBytes(slot uint32, b []byte) {
 	l.push(slot, s, pal, uint32(off), uint32(len(b)))
 }
 
-// Pending returns how many bytes wait for slot and the tick when the oldest of them was queued. In portable mode that includes what
-// a blocked write holds.
+// Pending returns how many bytes wait for slot and the tick when the oldest of them was queued. It includes what this turn queued
+// and nobody has tried to write yet (see Blocked), and in portable mode what a write under way holds.
 func (l *Loop) Pending(slot uint32) (bytes int, since uint32) {
 	s := l.socks.at(slot)
 	switch {
@@ -135,6 +135,10 @@ func (l *Loop) Pending(slot uint32) (bytes int, since uint32) {
 	}
 	return int(s.pending) + int(s.flight), since
 }
+
+// Blocked reports whether slot has output that could not be written: the kernel took less than it was offered, or in portable mode
+// a write is under way. Bytes that are pending without it wait for the loop, not for the peer.
+func (l *Loop) Blocked(slot uint32) bool { return l.socks.at(slot).is(isBlocked) }
 
 // hold returns the palette entry of f with one more piece counted.
 func (o *output) hold(f *Frame) uint32 {
