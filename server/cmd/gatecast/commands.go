@@ -85,7 +85,7 @@ func exitCode(err error, stderr io.Writer) int {
 		return 2
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintln(stderr, "gatecast:", line)
+		fmt.Fprintln(stderr, "gatecast:", strings.TrimPrefix(line, "gatecast: ")) // the Go client's errors begin so too
 	}
 	return 1
 }
