@@ -427,3 +427,33 @@ func TestEverythingAtOnce(t *testing.T) {
 	c.Close()
 	await(t, server, "the server's end")
 }
+
+func TestCloseDoesNotWaitForAPeerThatReadsNothing(t *testing.T) {
+	c, fc := newFakeServer(t).dial(Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	big := json.RawMessage(`"` + strings.Repeat("x", 1<<18) + `"`)
+	full := make(chan struct{})
+	go func() { // until the socket and the writer's queue take no more
+		defer close(full)
+		for {
+			sent := make(chan error, 1)
+			go func() { sent <- c.GroupSend(ctx, "a", big, NoReply()) }()
+			select {
+			case err := <-sent:
+				if err != nil {
+					return
+				}
+			case <-time.After(200 * time.Millisecond):
+				return
+			}
+		}
+	}()
+	await(t, full, "a full queue")
+	fc.mustSend(t, `{"op":"ping"}`) // its pong has no room either
+	began := time.Now()
+	c.Close()
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("Close took %v", d)
+	}
+}

@@ -288,7 +288,7 @@ func (l *link) reasonOfLoss() error {
 func (l *link) shutdown() {
 	l.mu.Lock()
 	l.closing = true
-	_ = l.conn.SetReadDeadline(time.Now().Add(closeTimeout))
+	_ = l.conn.SetDeadline(time.Now().Add(closeTimeout)) // also cuts a write to a peer that does not read
 	l.mu.Unlock()
 	t := time.NewTimer(closeTimeout)
 	defer t.Stop()
