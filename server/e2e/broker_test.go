@@ -80,7 +80,7 @@ func TestExternalBroker(t *testing.T) {
 	one.groupSend("room.ext", "hello")
 	one.wantData("room.ext", "hello")
 	two.wantData("room.ext", "hello")
-	for i := range 100 {
+	for i := range 60 {
 		if err := joinRound(one, two, fmt.Sprintf("room.ext.%d", i), "x"); err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +141,7 @@ func TestExternalBroker(t *testing.T) {
 	one.groupSend("room.ext", "again")
 	one.wantData("room.ext", "again")
 	two.wantData("room.ext", "again")
-	for i := range 100 {
+	for i := range 60 {
 		if err := joinRound(two, one, fmt.Sprintf("room.back.%d", i), "x"); err != nil {
 			t.Fatal(err)
 		}

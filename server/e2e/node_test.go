@@ -40,6 +40,7 @@ type node struct {
 	mu      sync.Mutex
 	waitErr error
 	killed  bool // the test ended it on purpose, not by SIGTERM, or it never came up
+	leaving bool // SIGTERM was sent: a second one would end it at once
 	stopped bool
 }
 
@@ -153,13 +154,13 @@ func (n *node) until(limit time.Duration, cond func() bool) bool {
 func (n *node) finish() {
 	n.t.Helper()
 	n.mu.Lock()
-	killed, stopped := n.killed, n.stopped
+	killed, stopped, leaving := n.killed, n.stopped, n.leaving
 	n.stopped = true
 	n.mu.Unlock()
 	if stopped {
 		return
 	}
-	if !killed {
+	if !killed && !leaving {
 		n.cmd.Process.Signal(syscall.SIGTERM)
 	}
 	select {
@@ -203,6 +204,11 @@ func (n *node) kill() {
 
 func (n *node) signal(s os.Signal) {
 	n.t.Helper()
+	if s == syscall.SIGTERM {
+		n.mu.Lock()
+		n.leaving = true
+		n.mu.Unlock()
+	}
 	if err := n.cmd.Process.Signal(s); err != nil {
 		n.t.Fatal(err)
 	}
