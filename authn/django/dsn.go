@@ -14,6 +14,9 @@ type dsn struct {
 	postgres string // PostgreSQL: the address as it was written
 }
 
+// placeholderPassword stands in the address that manage.py gatecast_keys prints.
+const placeholderPassword = "PASSWORD"
+
 // parseDSN reads Options.Database. An error never repeats the address: it may hold a password.
 func parseDSN(address, base string) (dsn, error) {
 	scheme, rest, ok := strings.Cut(address, "://")
@@ -63,6 +66,9 @@ func parsePostgres(address string) (dsn, error) {
 			err = errors.New("a special character is not percent-encoded (password and port are the usual places: @ is %40, / is %2F)")
 		}
 		return dsn{}, fmt.Errorf("postgres address: %w", err)
+	}
+	if password, _ := u.User.Password(); password == placeholderPassword {
+		return dsn{}, errors.New("PASSWORD is a placeholder: put the database user's password there, or the whole address into a file that database_file names")
 	}
 	if strings.Trim(u.Path, "/") == "" && u.Query().Get("dbname") == "" && u.Query().Get("database") == "" {
 		return dsn{}, errors.New("no database name: want postgres://user:password@host/name")

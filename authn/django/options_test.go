@@ -122,6 +122,7 @@ func TestParseDSN(t *testing.T) {
 		{"postgres://h", "", dsn{}, "no database name"},
 		{"postgres://u:hunter2@x@h:a/n", "", dsn{}, "percent-encoded"},
 		{"postgres://u:hunter2%zz@h/n", "", dsn{}, "percent-encoded"},
+		{"postgres://u:PASSWORD@h/n", "", dsn{}, "PASSWORD is a placeholder"},
 		{"hunter2@h://x", "", dsn{}, "want postgres://"},
 	} {
 		got, err := parseDSN(test.address, test.base)

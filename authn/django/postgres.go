@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -41,6 +42,7 @@ func openPostgres(address string, timeout time.Duration, log *slog.Logger) (*sql
 	d.noTimeout.Store(timeout <= 0 || config.RuntimeParams["statement_timeout"] != "")
 	return stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
 		if !d.noTimeout.Load() {
+			c.RuntimeParams = maps.Clone(c.RuntimeParams) // all connections share the map
 			c.RuntimeParams["statement_timeout"] = strconv.FormatInt(timeout.Milliseconds(), 10)
 		}
 		return nil

@@ -91,6 +91,9 @@ func (s *site) create(kind siteKind) {
 		`CREATE TABLE auth_permission (id integer NOT NULL PRIMARY KEY, content_type_id integer NOT NULL, codename varchar(100) NOT NULL, name varchar(255) NOT NULL)`,
 		`CREATE TABLE auth_group_permissions (id integer, group_id integer NOT NULL, permission_id integer NOT NULL)`,
 		`CREATE TABLE ` + s.user + `_user_permissions (id integer, ` + fk + ` ` + s.idSQL + ` NOT NULL, permission_id integer NOT NULL)`,
+		`CREATE UNIQUE INDEX a ON ` + s.user + `_groups (` + fk + `, group_id)`,
+		`CREATE UNIQUE INDEX b ON ` + s.user + `_user_permissions (` + fk + `, permission_id)`,
+		`CREATE UNIQUE INDEX c ON auth_group_permissions (group_id, permission_id)`,
 		`INSERT INTO auth_group VALUES (1, 'Editors'), (2, 'Zoë''s "friends", all')`,
 		`INSERT INTO django_content_type VALUES (1, 'chat', 'room')`,
 		`INSERT INTO auth_permission VALUES (1, 1, 'moderate', ''), (2, 1, 'view_room', ''), (3, 1, 'unused', '')`,
@@ -193,15 +196,21 @@ func (s *site) options() Options {
 
 func (s *site) open(change ...func(*Options)) *Verifier {
 	s.t.Helper()
+	return s.openFor(s.t, change...)
+}
+
+// openFor is open for a part of the test.
+func (s *site) openFor(t testing.TB, change ...func(*Options)) *Verifier {
+	t.Helper()
 	o := s.options()
 	for _, c := range change {
 		c(&o)
 	}
-	v, err := Open(s.t.Context(), o, slog.New(slog.DiscardHandler))
+	v, err := Open(t.Context(), o, slog.New(slog.DiscardHandler))
 	if err != nil {
-		s.t.Fatalf("Open: %v", err)
+		t.Fatalf("Open: %v", err)
 	}
-	s.t.Cleanup(func() { v.Close() })
+	t.Cleanup(func() { v.Close() })
 	return v
 }
 

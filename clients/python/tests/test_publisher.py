@@ -278,3 +278,27 @@ def test_async_in_one_loop_after_another(cluster):
     for i in range(3):
         asyncio.run(p.group_send("g", i))
     assert len(cluster.published) == 3
+
+
+def test_async_in_two_loops_at_once_is_refused(cluster):
+    p = AsyncPublisher(cluster.url)
+
+    async def main():
+        await p.group_send("g", 1)
+        other = threading.Thread(target=lambda: errors.append(_error(lambda: asyncio.run(p.group_send("g", 2)))))
+        other.start()
+        while other.is_alive():
+            await asyncio.sleep(0.01)
+        await p.close()
+
+    errors = []
+    asyncio.run(main())
+    assert isinstance(errors[0], RuntimeError)
+    assert len(cluster.published) == 1
+
+
+def _error(call):
+    try:
+        call()
+    except Exception as e:
+        return e

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 import re
 import ssl
 
@@ -131,8 +132,8 @@ def member_body(group, user=None, conn=None):
 class AsyncPublisher:
     """Sends to groups and ends connections, from within an event loop. Many tasks may use it at once.
 
-    It connects at the first call, and again by itself when the server goes away or the event loop is another one. Messages to one group
-    arrive in the order of the calls.
+    It connects at the first call, and again by itself when the server goes away, or when the event loop it served is gone and another one
+    calls. Messages to one group arrive in the order of the calls.
 
     url         a NATS address or a list of them, such as "nats://127.0.0.1:4222"
     name        how the connection is called on the server
@@ -274,7 +275,10 @@ class AsyncPublisher:
     async def _call(self, subject, body, headers=None, wait=True):
         """Publish, and await the answer if wait. One task at a time publishes, in the order they came."""
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # another event loop, as async_to_sync makes them: its connection is out of reach
+        if self._loop is not loop:  # another event loop, as async_to_sync and asyncio.run make them
+            if self._loop is not None and self._loop.is_running():
+                raise RuntimeError("this AsyncPublisher serves another running event loop: make one for each, or use Publisher")
+            drop_socket(self._nc)
             self._loop = loop
             self._forget()
         reply, future = "", None
@@ -384,6 +388,18 @@ class AsyncPublisher:
             future.set_exception(Unavailable("nobody of the cluster listens: is namespace %r right, and is a node ready?" % self.namespace))
         else:
             future.set_result(msg.data)
+
+
+def drop_socket(nc):
+    """Give back the descriptor of a connection whose event loop cannot be asked to close it, and touch nothing else."""
+    try:
+        transport = nc._transport._io_writer.transport
+        sock = transport.get_extra_info("socket")
+        fd = getattr(sock, "_sock", sock).detach()
+        if fd >= 0:
+            os.close(fd)
+    except Exception:  # another nats-py: the descriptor goes with the process
+        log.debug("drop", exc_info=True)
 
 
 async def _abandon(nc):

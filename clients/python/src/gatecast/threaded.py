@@ -11,7 +11,7 @@ import weakref
 
 from .errors import Timeout, Unavailable
 from .names import escape, group_name
-from .publisher import AsyncPublisher, Encoded, disconnect_body, encode, headers_for, member_body
+from .publisher import AsyncPublisher, Encoded, disconnect_body, drop_socket, encode, headers_for, member_body
 
 log = logging.getLogger("gatecast")
 
@@ -186,12 +186,7 @@ class _Worker:
         """In the child of a fork: the thread is not here, the connection is the parent's. Give its descriptor back, so that the server sees the parent
         go, and touch nothing else: closing the loop would change the epoll set that the parent still uses."""
         _abandoned.append(self)
-        try:
-            transport = self._publisher._nc._transport._io_writer.transport
-            sock = transport.get_extra_info("socket")
-            os.close(getattr(sock, "_sock", sock).detach())
-        except Exception:
-            log.debug("abandon", exc_info=True)
+        drop_socket(self._publisher._nc)
 
 
 def _after_fork():
