@@ -6,11 +6,12 @@ token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 pids=()
 
 leave() {
-  trap - INT TERM EXIT
+  trap - EXIT
   kill -TERM "${pids[@]}" 2>/dev/null || true
   wait
 }
-trap leave INT TERM EXIT
+trap leave EXIT
+trap 'exit 0' INT TERM
 
 for n in 1 2 3; do
   base=$((8070 + 10 * n))
