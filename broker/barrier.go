@@ -8,6 +8,9 @@ import (
 // barrierWithin is how long the other nodes may take to answer a barrier.
 const barrierWithin = 3 * time.Second
 
+// askAgain is when a request without an answer is repeated.
+const askAgain = 250 * time.Millisecond
+
 // coalesce is how long an add waits for company while another barrier is under way.
 const coalesce = 5 * time.Millisecond
 
@@ -20,6 +23,7 @@ const coalesce = 5 * time.Millisecond
 //	                                    └─ one silent for 3 s ─► undone, ErrTimeout
 type barrier struct {
 	begun   time.Time
+	asked   time.Time // last
 	adds    []*interest
 	waiting map[string]struct{} // tokens of the peers that have not answered
 }
@@ -48,7 +52,8 @@ func (b *Broker) beginBarrier() {
 	if len(b.queue) == 0 {
 		return
 	}
-	br := &barrier{begun: time.Now(), adds: b.queue, waiting: make(map[string]struct{}, len(b.peers))}
+	now := time.Now()
+	br := &barrier{begun: now, asked: now, adds: b.queue, waiting: make(map[string]struct{}, len(b.peers))}
 	b.queue = nil
 	b.barrierID++
 	b.barriers[b.barrierID] = br
@@ -130,12 +135,18 @@ func (b *Broker) settle() (out told) {
 	return out
 }
 
-// expireBarriers undoes the adds that a silent peer held up for too long. It runs every tick.
+// expireBarriers repeats requests, and undoes the adds that a silent peer held up for too long. It runs every tick.
 func (b *Broker) expireBarriers(now time.Time) {
 	b.mu.Lock()
 	var out told
 	for id, br := range b.barriers {
 		if now.Sub(br.begun) < barrierWithin {
+			if now.Sub(br.asked) >= askAgain { // a route that closed may have swallowed the request or the answer
+				br.asked = now
+				for token := range br.waiting {
+					b.askSync(id, token)
+				}
+			}
 			continue
 		}
 		delete(b.barriers, id)

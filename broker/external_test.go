@@ -1,0 +1,288 @@
+package broker_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatecast/gatecast/broker"
+	"github.com/gatecast/gatecast/broker/brokertest"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+func TestExternalBrokerLostAndRestored(t *testing.T) {
+	s := brokertest.StartNATS(t, 0, nil)
+	port := s.Addr().(*net.TCPAddr).Port
+	nodes := brokertest.StartExternal(t, s.ClientURL(), brokertest.ServiceToken, 2)
+	groups := []string{"chat.1", "chat.2", "a..b"}
+	for _, g := range groups {
+		nodes[0].JoinWait(t, g)
+	}
+	nodes[0].JoinWait(t, "left")
+	nodes[0].Leave("left") // lingers
+
+	s.Shutdown()
+	s.WaitForShutdown()
+	for _, n := range nodes {
+		n.WaitState(t, false)
+		if err := n.Publish(&broker.Message{Group: []byte("chat.1"), Data: []byte("1")}); !errors.Is(err, broker.ErrUnavailable) {
+			t.Errorf("Publish = %v, want ErrUnavailable", err)
+		}
+		if err := n.TryJoin("chat.3"); !errors.Is(err, broker.ErrUnavailable) {
+			t.Errorf("Join = %v, want ErrUnavailable", err)
+		}
+		if n.Ready() == nil {
+			t.Error("ready without a broker")
+		}
+	}
+	nodes[0].Leave("chat.2")
+	nodes[0].Leave("a..b")
+
+	brokertest.StartNATS(t, port, nil)
+	for _, n := range nodes {
+		n.WaitState(t, true)
+	}
+	brokertest.WaitCluster(t, nodes...)
+	nodes[1].Send(t, "chat.1", `"back"`)
+	if got := nodes[0].WaitMessages(t, "chat.1", 1); got[0].Data != `"back"` {
+		t.Errorf("got %+v", got)
+	}
+	joinThenSend(t, "again", 50, nodes[0], nodes[1])
+	for _, n := range nodes {
+		brokertest.Eventually(t, "ready again", func() bool { return n.Ready() == nil })
+		if n.Stats().Reconnects < 2 {
+			t.Errorf("%s: %d reconnects", n.Name(), n.Stats().Reconnects)
+		}
+	}
+	nc := dialService(t, s.ClientURL())
+	brokertest.Eventually(t, "the ingress is back", func() bool {
+		answer, err := nc.Request("gc.in.chat.1", []byte("2"), time.Second)
+		return err == nil && string(answer.Data) == `{"ok":true}`
+	})
+	nodes[0].WaitMessages(t, "chat.1", 2)
+}
+
+func TestExternalClusterOfServers(t *testing.T) {
+	// each node at another server: the barrier crosses their routes
+	first := brokertest.StartNATS(t, 0, func(o *server.Options) {
+		o.Cluster = server.ClusterOpts{Name: "x", Host: "127.0.0.1", Port: server.RANDOM_PORT}
+	})
+	second := brokertest.StartNATS(t, 0, func(o *server.Options) {
+		o.Cluster = server.ClusterOpts{Name: "x", Host: "127.0.0.1", Port: server.RANDOM_PORT}
+		o.Routes = server.RoutesFromStr("nats://" + first.ClusterAddr().String())
+	})
+	brokertest.Eventually(t, "routes", func() bool { return first.NumRoutes() > 0 && second.NumRoutes() > 0 })
+	var nodes []*brokertest.Node
+	for i, s := range []*server.Server{first, second, first} {
+		o := broker.DefaultOptions()
+		o.Name, o.URL, o.Token = fmt.Sprintf("x%d", i+1), s.ClientURL(), brokertest.ServiceToken
+		nodes = append(nodes, brokertest.Open(t, o, brokertest.NewRecorder()))
+	}
+	brokertest.WaitCluster(t, nodes...)
+	joinThenSend(t, "a", 300, nodes[0], nodes[1])
+	joinThenSend(t, "b", 300, nodes[1], nodes[2])
+}
+
+func TestIngressHasOneHolder(t *testing.T) {
+	s := brokertest.StartNATS(t, 0, nil)
+	nc := dialService(t, s.ClientURL())
+	open := func(name string) *brokertest.Node {
+		o := broker.DefaultOptions()
+		o.Name, o.URL, o.Token = name, s.ClientURL(), brokertest.ServiceToken
+		return brokertest.Open(t, o, brokertest.NewRecorder())
+	}
+	holder := func(n *brokertest.Node, want string) {
+		t.Helper()
+		brokertest.Eventually(t, want+" holds the ingress alone", func() bool {
+			for _, i := range n.Nodes() {
+				if i.Ingress != (i.Name == want) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	m := open("m")
+	m.JoinWait(t, "g")
+	holder(m, "m")
+	z := open("z")
+	holder(z, "m")
+	a := open("a") // lower: takes over
+	holder(a, "a")
+	holder(m, "a")
+	for i := range 100 {
+		if err := nc.Publish("gc.in.g", fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, r := range m.WaitMessages(t, "g", 100) {
+		if r.Data != fmt.Sprint(i) {
+			t.Fatalf("message %d is %s", i, r.Data)
+		}
+	}
+	if got := a.Stats().IngressOK; got != 100 {
+		t.Errorf("a handled %d, want 100", got)
+	}
+	a.Close()
+	holder(m, "m")
+	brokertest.Eventually(t, "m answers", func() bool {
+		answer, err := nc.Request("gc.in.g", []byte("1"), time.Second)
+		return err == nil && string(answer.Data) == `{"ok":true}`
+	})
+}
+
+// fakePeer is a node that beats, and answers what it is told to.
+type fakePeer struct {
+	nc     *nats.Conn
+	silent atomic.Bool
+	asked  atomic.Int64
+	quiet  atomic.Bool // no heartbeats either
+}
+
+func newFakePeer(t *testing.T, url string) *fakePeer {
+	p := &fakePeer{nc: dialService(t, url)}
+	body, _ := json.Marshal(map[string]any{"v": broker.ProtocolVersion, "name": "fake", "id": "f1", "shards": 32, "started": 1, "ready": true})
+	p.silent.Store(true)
+	answer := func(m *nats.Msg) {
+		p.asked.Add(1)
+		if !p.silent.Load() {
+			m.Respond(nil)
+		}
+	}
+	if _, err := p.nc.Subscribe("gc.ctl.sync.fake", answer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.nc.Subscribe("gc.ctl.hello", func(m *nats.Msg) { m.Respond(body) }); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() { // ends with the test
+		defer close(stopped)
+		ticker := time.NewTicker(200 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+				if !p.quiet.Load() {
+					p.nc.Publish("gc.ctl.beat", body)
+				}
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(stop)
+		<-stopped
+	})
+	flush(t, p.nc)
+	return p
+}
+
+func openExternal(t *testing.T, url, name string) *brokertest.Node {
+	t.Helper()
+	o := broker.DefaultOptions()
+	o.Name, o.URL, o.Token = name, url, brokertest.ServiceToken
+	return brokertest.Open(t, o, brokertest.NewRecorder())
+}
+
+func TestSilentPeer(t *testing.T) {
+	s := brokertest.StartNATS(t, 0, nil)
+	p := newFakePeer(t, s.ClientURL())
+	n := openExternal(t, s.ClientURL(), "x1")
+	if got := len(n.Nodes()); got != 2 {
+		t.Fatalf("%d nodes at the end of Open, want 2: the peer answered hello", got)
+	}
+
+	// several adds wait for one barrier; all are told of the timeout, and none is left
+	begun := time.Now()
+	results := make(chan error, 10)
+	for range 4 {
+		n.Join("slow", func(err error) { results <- err })
+	}
+	if got := n.Stats(); got.PendingJoins != 1 || got.Memberships != 4 || got.Interest != 1 {
+		t.Errorf("while pending: %d pending, %d memberships, %d subscriptions; want 1, 4, 1", got.PendingJoins, got.Memberships, got.Interest)
+	}
+	if len(results) != 0 {
+		t.Error("an add that found the count above 0 did not wait")
+	}
+	for range 4 {
+		if err := <-results; !errors.Is(err, broker.ErrTimeout) {
+			t.Errorf("got %v, want ErrTimeout", err)
+		}
+	}
+	if took := time.Since(begun); took < 2900*time.Millisecond || took > 4*time.Second {
+		t.Errorf("timed out after %s, want 3 s", took)
+	}
+	if got := n.Stats(); got.Memberships != 0 || got.Interest != 0 || got.PendingJoins != 0 || got.BarrierTimeouts != 1 {
+		t.Errorf("not undone: %+v", got)
+	}
+	nc := dialService(t, s.ClientURL())
+	nc.Publish("gc.in.slow", []byte("1"))
+	flush(t, nc)
+
+	// a second add while pending is ready with the first
+	n.Join("both", func(err error) { results <- err })
+	brokertest.Eventually(t, "the peer is asked", func() bool { return p.asked.Load() >= 2 })
+	n.Join("both", func(err error) { results <- err })
+	if len(results) != 0 {
+		t.Fatal("ready without the barrier")
+	}
+	p.silent.Store(false)
+	n.JoinWait(t, "other") // its own barrier is answered; the earlier one still waits
+	p.nc.Publish("gc.ctl.bye", []byte(`{"v":1,"name":"fake","id":"f1"}`))
+	for range 2 {
+		if err := <-results; err != nil {
+			t.Errorf("a peer that left holds up an add: %v", err)
+		}
+	}
+	if got := len(n.Messages("slow")); got != 0 {
+		t.Errorf("a group that was undone delivered %d messages", got)
+	}
+}
+
+func TestPeerThatStopsBeatingIsForgotten(t *testing.T) {
+	s := brokertest.StartNATS(t, 0, nil)
+	p := newFakePeer(t, s.ClientURL())
+	n := openExternal(t, s.ClientURL(), "x1")
+	p.quiet.Store(true)
+	brokertest.Eventually(t, "forgotten", func() bool { return len(n.Nodes()) == 1 })
+	if got := n.Stats().PeersLost; got != 1 {
+		t.Errorf("%d lost, want 1", got)
+	}
+	n.JoinWait(t, "g") // waits for nobody
+	p.silent.Store(false)
+	p.quiet.Store(false)
+	brokertest.Eventually(t, "met again", func() bool { return len(n.Nodes()) == 2 })
+}
+
+func TestExternalStartErrors(t *testing.T) {
+	s := brokertest.StartNATS(t, 0, nil)
+	for name, c := range map[string]struct {
+		url, token, want string
+	}{
+		"nobody there": {"nats://127.0.0.1:" + freePort(t), "x", "connection refused"},
+		"wrong token":  {s.ClientURL(), "wrong", "refused the login"},
+		"no TLS there": {strings.Replace(s.ClientURL(), "nats:", "tls:", 1), brokertest.ServiceToken, "TLS"},
+	} {
+		o := broker.DefaultOptions()
+		o.URL, o.Token = c.url, c.token
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		b, err := broker.Open(ctx, o, brokertest.NewRecorder(), nil)
+		cancel()
+		if err == nil {
+			b.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "broker.url") {
+			t.Errorf("%s: Open = %v, want an error of broker.url with %q", name, err, c.want)
+		}
+	}
+}
