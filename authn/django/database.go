@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,8 +22,12 @@ type database struct {
 	timeout time.Duration  // of one query; 0 = the caller's alone
 	log     *slog.Logger
 
-	queries  atomic.Pointer[queries] // nil until the tables have been looked at
-	detectMu sync.Mutex              // one look at a time
+	queries atomic.Pointer[queries] // nil until the tables have been looked at
+
+	// held by whoever looks at the tables
+	looking   chan struct{} // capacity 1, never closed: a lock that can be waited for with a ctx
+	failure   error         // of the last look
+	failureAt time.Time
 }
 
 // dialect is what PostgreSQL and SQLite differ in.
@@ -76,7 +79,7 @@ func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database,
 	if err != nil {
 		return nil, fmt.Errorf("authn.django.database: %w", err)
 	}
-	d := &database{opts: o, timeout: o.QueryTimeout, log: log, zone: time.UTC}
+	d := &database{opts: o, timeout: o.QueryTimeout, log: log, zone: time.UTC, looking: make(chan struct{}, 1)}
 	if address.path != "" {
 		if !o.UseTZ { // Validate has loaded it once
 			if d.zone, err = time.LoadLocation(o.TimeZone); err != nil {

@@ -19,7 +19,7 @@ func mustVerify(t *testing.T, v *Verifier, key string) *authn.Identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id.Verifier = "django:shop"
+	id.Verifier, id.Carrier = "django:shop", authn.CarrierCookie
 	return id
 }
 
@@ -71,7 +71,7 @@ func TestRevalidate(t *testing.T) {
 				t.Errorf("%s: %v, want still good", c.name, got.Err)
 			case (got.Identity == nil) != (c.check == nil):
 				t.Errorf("%s: identity %v, want replaced %v", c.name, got.Identity, c.check != nil)
-			case c.check != nil && (!c.check(got.Identity) || got.Identity.ID != ids[i].ID || got.Identity.Verifier != "django:shop" || got.Identity.Ref != ids[i].Ref):
+			case c.check != nil && (!c.check(got.Identity) || got.Identity.ID != ids[i].ID || got.Identity.Verifier != "django:shop" || got.Identity.Carrier != authn.CarrierCookie || got.Identity.Ref != ids[i].Ref):
 				t.Errorf("%s: replaced by %#v", c.name, got.Identity)
 			}
 		}

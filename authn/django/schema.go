@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // schema is what the site's tables turned out to be.
@@ -31,11 +32,33 @@ func (d *database) prepare(ctx context.Context) (*queries, error) {
 	if q := d.queries.Load(); q != nil {
 		return q, nil
 	}
-	d.detectMu.Lock()
-	defer d.detectMu.Unlock()
+	select {
+	case d.looking <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the Django database: %w", ctx.Err())
+	}
+	defer func() { <-d.looking }()
 	if q := d.queries.Load(); q != nil {
 		return q, nil
 	}
+	if d.failure != nil && time.Since(d.failureAt) < lookPause {
+		return nil, d.failure
+	}
+	q, err := d.look(ctx)
+	if err != nil && ctx.Err() == nil {
+		d.failure, d.failureAt = err, time.Now()
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.queries.Store(q)
+	return q, nil
+}
+
+// lookPause keeps the logins that wait for a database that is down from asking it one after the other.
+const lookPause = 500 * time.Millisecond
+
+func (d *database) look(ctx context.Context) (*queries, error) {
 	ctx, cancel := d.limit(ctx, sweepTimeout(d.timeout))
 	defer cancel()
 	s, err := d.detect(ctx)
@@ -49,7 +72,6 @@ func (d *database) prepare(ctx context.Context) (*queries, error) {
 	if !s.groups || !s.permissions {
 		d.log.Info("the user model has no groups or permissions in the database; grants to group: and perm: match nobody of this site", "groups", s.groups, "permissions", s.permissions)
 	}
-	d.queries.Store(q)
 	return q, nil
 }
 
