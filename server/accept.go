@@ -19,7 +19,25 @@ func (o *owner) accept(slot uint32, c *conn, peer netip.AddrPort) {
 	o.due[slot] = o.deadline(n.bounds.Load().HandshakeTimeout)
 	if total := n.conns.Add(1); n.bounds.Load().Conns > 0 && total > int64(n.bounds.Load().Conns) {
 		o.refuse(slot, 503, "conns", "this node has no room for another conn; retry later", retryAfter)
+		return
 	}
+	if !n.proxies.trust(c.address()) { // else its address stands in the header block
+		o.countAddress(slot, c)
+	}
+}
+
+// countAddress counts a conn against conns_per_address, once, and tells whether it may stay.
+func (o *owner) countAddress(slot uint32, c *conn) bool {
+	limit := o.node.bounds.Load().ConnsPerAddress
+	if limit == 0 || c.is(flagCounted) {
+		return true
+	}
+	if !o.node.addresses.acquire(c.address(), limit) {
+		o.refuse(slot, 429, "conns_per_address", "too many conns from this address; close some or retry later", retryAfter)
+		return false
+	}
+	c.flags |= flagCounted
+	return true
 }
 
 // retryAfter is sent with refusals that pass by themselves, in seconds.

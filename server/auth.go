@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/server/hub"
 	"github.com/gatecast/gatecast/server/loop"
@@ -22,7 +24,10 @@ func (o *owner) auth(slot uint32, c *conn, op *wire.Op) {
 	}
 	r := &authn.Request{Message: string(op.Token), Remote: c.address()}
 	c.flags |= flagHeld
-	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r, op: &authOp{op.ID, op.HasID}}
+	if c.state == stateWaiting {
+		o.due[slot] = never // the verifier has authn.timeout of its own
+	}
+	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r, queued: time.Now(), op: &authOp{op.ID, op.HasID}}
 	if !o.node.logins.submit(job) {
 		o.loop.Post(loop.Task{Kind: taskLogin, Slot: slot, Gen: job.gen, P: &verdict{job: job, err: errBusy}})
 	}
@@ -43,8 +48,8 @@ func (o *owner) authDecided(slot uint32, c *conn, v *verdict) {
 		o.end(slot, e)
 		return
 	case c.state == stateWaiting:
-		if v.job.op.hasID {
-			o.ok(slot, &reply, nil)
+		if o.ok(slot, &reply, nil); c.state == stateClosing {
+			return
 		}
 		// Ops sent behind the auth run after the welcome, in welcome's release and goOn.
 		o.admit(slot, c, v)
@@ -59,11 +64,14 @@ func (o *owner) authDecided(slot uint32, c *conn, v *verdict) {
 	case v.id.ID == "" || o.logins[slot].ID != "" && v.id.ID != o.logins[slot].ID:
 		o.refuseOp(slot, &reply, &opError{wire.CodeForbidden, "this is another user's login; open another conn for it"})
 	default:
-		o.renew(slot, c, v)
-		o.ok(slot, &reply, nil)
+		if o.renew(slot, c, v); c.state != stateClosing {
+			o.ok(slot, &reply, nil)
+		}
 	}
-	o.goOn(slot, c)
-	if c.state != stateClosing {
+	if c.state == stateClosing {
+		return
+	}
+	if o.goOn(slot, c); c.state != stateClosing {
 		o.release(slot, c)
 	}
 }
@@ -83,6 +91,9 @@ func (o *owner) renew(slot uint32, c *conn, v *verdict) {
 	}
 	o.logins[slot] = &login{Identity: v.id, grants: v.grants}
 	o.setExpiry(slot, c, v.id)
+	if c.state != stateOpen { // its welcome goes by the new grants
+		return
+	}
 	var lost []string
 	for name, how := range o.hub.GroupsOf(slot) {
 		if how != hub.ByBackend && !v.grants.CanSubscribe([]byte(name)) {
@@ -93,8 +104,19 @@ func (o *owner) renew(slot uint32, c *conn, v *verdict) {
 		o.discard(slot, []byte(name))
 		o.tellDiscarded(slot, c, name)
 	}
+	if len(lost) > 0 && c.is(flagRaw) { // its code cannot be told, and would wait for ever
+		o.end(slot, ending{code: closeForbidden, reason: "you may not hear this group any more", word: "forbidden_group"})
+	}
+	if c.state == stateClosing {
+		return
+	}
+	o.joinGranted(slot)
+}
+
+// joinGranted adds a conn to the groups its grants join it to.
+func (o *owner) joinGranted(slot uint32) {
 	var gained []string
-	for _, name := range v.grants.Join() {
+	for _, name := range o.logins[slot].grants.Join() {
 		if _, member := o.hub.Has([]byte(name), slot); !member {
 			gained = append(gained, name)
 		}
@@ -106,13 +128,13 @@ func (o *owner) renew(slot uint32, c *conn, v *verdict) {
 
 // addedForConn tells a conn of groups that it did not ask for.
 func (o *owner) addedForConn(a *addition) {
+	o.enter(a)
 	c := o.conns.at(a.slot)
 	for i, name := range a.names {
 		if a.errs[i] == nil && !c.is(flagRaw) {
 			o.sendJSON(a.slot, wire.AppendGroupAdded(o.json[:0], []byte(name)))
 		}
 	}
-	o.enter(a)
 }
 
 // tellDiscarded tells a conn that it was taken out of a group.

@@ -153,9 +153,11 @@ func (o *owner) end(slot uint32, e ending) {
 	if c.state == stateClosing || c.state == stateFree {
 		return
 	}
+	welcomed := c.state == stateOpen
+	o.ended(slot, e) // first, so that nothing below can end it again
 	if c.is(flagUpgraded) {
 		if !c.is(flagRaw) {
-			if code := e.errorCode(); code != "" && c.state != stateOpen {
+			if code := e.errorCode(); code != "" && !welcomed {
 				o.sendJSON(slot, wire.AppendError(o.json[:0], false, 0, code, e.reason))
 			}
 			if e.code != closeNormal || e.reason != "" {
@@ -165,7 +167,6 @@ func (o *owner) end(slot uint32, e ending) {
 		o.frame = ws.AppendCloseFrame(o.frame[:0], e.code, e.reason)
 		o.loop.SendBytes(slot, o.frame)
 	}
-	o.ended(slot, e)
 	o.loop.Close(slot, true)
 }
 
@@ -206,6 +207,10 @@ func (o *owner) giveBack(slot uint32) {
 		delete(o.partials, slot)
 	}
 	delete(o.intake, slot)
+	for _, a := range o.late[slot] {
+		a.gone()
+	}
+	delete(o.late, slot)
 	if c.is(flagRaw) {
 		delete(o.rawGroups, slot)
 	}

@@ -5,15 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"iter"
 	"slices"
-	"sync"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/broker"
 	"github.com/gatecast/gatecast/broker/subject"
 	"github.com/gatecast/gatecast/server/admin"
@@ -51,9 +49,18 @@ func refusedControl(code, message string) []byte {
 	return b
 }
 
-// Serve implements [broker.Handler].
+// Serve implements [broker.Handler]: the answer is that of the HTTP call.
 func (n *Node) Serve(ctx context.Context, verb string, body []byte) []byte {
-	return n.Call(ctx, verb, body)
+	answer := n.Call(ctx, verb, body)
+	var refused struct {
+		OK      bool   `json:"ok"`
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(answer, &refused) == nil && !refused.OK {
+		answer, _ = json.Marshal(map[string]any{"error": map[string]string{"code": refused.Code, "message": refused.Message}})
+	}
+	return answer
 }
 
 // Call runs a control verb on every node of the cluster and adds up the answers.
@@ -152,7 +159,7 @@ func (n *Node) onLoops(f func(*owner)) bool {
 			f(o)
 		})
 	}
-	return n.await(t)
+	return n.await(context.Background(), t)
 }
 
 // tally counts work that others do.
@@ -176,13 +183,15 @@ func (t *tally) end() {
 	}
 }
 
-// await waits until all that began has ended, or until the loops are gone, and tells which.
-func (n *Node) await(t *tally) bool {
+// await waits until all that began has ended, and tells whether it has before ctx or the loops did.
+func (n *Node) await(ctx context.Context, t *tally) bool {
 	t.end()
 	select {
 	case <-t.done:
 		return true
 	case <-n.stopped:
+		return false
+	case <-ctx.Done():
 		return false
 	}
 }
@@ -192,14 +201,9 @@ func (o *owner) matching(c *control) []uint32 {
 	var slots []uint32
 	switch {
 	case c.User != "":
-		for _, m := range o.hub.Members([]byte(subject.UserGroup(c.User))) {
-			if l := o.logins[m.Slot]; l != nil && l.ID == c.User { // the backend may have added others
-				slots = append(slots, m.Slot)
-			}
-		}
-		for slot, l := range o.joiners() {
-			if l.ID == c.User {
-				slots = append(slots, slot)
+		for slot, l := range o.logins { // not by the group user.…, which a conn may have left
+			if l != nil && l.ID == c.User {
+				slots = append(slots, uint32(slot))
 			}
 		}
 	case c.Session != "":
@@ -222,24 +226,11 @@ func (o *owner) matching(c *control) []uint32 {
 	return slices.DeleteFunc(slots, func(slot uint32) bool { return o.conns.at(slot).state == stateClosing })
 }
 
-// joiners yields the conns that are logged in and in no group yet.
-func (o *owner) joiners() iter.Seq2[uint32, *login] {
-	return func(yield func(uint32, *login) bool) {
-		if o.joining == 0 {
-			return
-		}
-		for slot, l := range o.logins {
-			if l != nil && o.conns.at(uint32(slot)).state == stateJoining && !yield(uint32(slot), l) {
-				return
-			}
-		}
-	}
-}
-
 // disconnect ends the conns of a user, session or conn id on this node, and keeps the session from coming back.
 func (n *Node) disconnect(c *control) controlAnswer {
 	e := ending{code: cmp.Or(c.Code, closeDisconnected), reason: cmp.Or(c.Reason, "disconnected by the backend"), word: "backend"}
 	if c.Session != "" {
+		c.Session = strings.ToLower(c.Session)
 		n.chain.RevokeSession(c.Session, revokedFor)
 		n.revoked.session(c.Session)
 		e.word = "session_ended"
@@ -271,41 +262,41 @@ const revokedFor = 10 * time.Minute
 
 // addForBackend puts the conns of a user, or one conn, into a group: no grant is needed.
 func (n *Node) addForBackend(ctx context.Context, c *control) controlAnswer {
-	var mu sync.Mutex
-	conns, failed := 0, (*opError)(nil)
+	var conns counter
+	var failed atomic.Pointer[opError]
 	adds := newTally()
 	ok := n.onLoops(func(o *owner) {
 		for _, slot := range o.matching(c) {
 			if _, member := o.hub.Has([]byte(c.Group), slot); member {
 				o.hub.Add(c.Group, slot, hub.ByBackend)
-				mu.Lock()
-				conns++
-				mu.Unlock()
+				conns.Add(1)
 				continue
 			}
 			adds.begin()
-			o.add(&addition{slot: slot, gen: o.loop.ID(slot).Gen(), names: []string{c.Group}, how: hub.ByBackend,
-				gone: adds.end,
+			a := &addition{slot: slot, gen: o.loop.ID(slot).Gen(), names: []string{c.Group}, how: hub.ByBackend, gone: adds.end,
 				done: func(o *owner, a *addition) {
-					defer adds.end()
-					mu.Lock()
-					defer mu.Unlock()
-					if failed = a.errs[0]; failed == nil {
-						conns++
+					if err := a.errs[0]; err != nil {
+						failed.Store(err)
+					} else {
+						conns.Add(1)
 						o.addedForConn(a)
 					}
-				}})
+					adds.end()
+				}}
+			if o.conns.at(slot).state == stateJoining { // nothing goes before its welcome
+				o.late[slot] = append(o.late[slot], a)
+			} else {
+				o.add(a)
+			}
 		}
 	})
-	if !ok || !n.await(adds) {
-		return controlAnswer{Code: wire.CodeUnavailable, Message: "the node is going away"}
+	switch {
+	case !ok || !n.await(ctx, adds):
+		return controlAnswer{Code: wire.CodeTimeout, Message: "not all conns could be added in time; some may be in the group"}
+	case failed.Load() != nil:
+		return controlAnswer{Code: failed.Load().code, Message: failed.Load().text}
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if failed != nil {
-		return controlAnswer{Code: failed.code, Message: failed.text}
-	}
-	return controlAnswer{OK: true, Conns: conns}
+	return controlAnswer{OK: true, Conns: int(conns.Load())}
 }
 
 // discardForBackend takes the conns of a user, or one conn, out of a group.
@@ -324,13 +315,9 @@ func (n *Node) discardForBackend(c *control) controlAnswer {
 
 // AuthenticateNative implements [broker.Handler]: the same chain and grants as for a socket.
 func (n *Node) AuthenticateNative(ctx context.Context, token, remote string) (broker.NativeUser, error) {
-	r := &authn.Request{Message: token, Remote: parseRemote(remote)}
-	id, err := n.chain.Authenticate(ctx, r)
+	id, err := n.chain.AuthenticateToken(ctx, token)
 	if err != nil {
 		return broker.NativeUser{}, err
-	}
-	if id.ID == "" {
-		return broker.NativeUser{}, errors.New("anonymous users have no NATS door")
 	}
 	g, err := n.chain.Grants(id, "")
 	if err != nil {

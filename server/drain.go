@@ -20,19 +20,19 @@ func (n *Node) Draining() <-chan struct{} { return n.draining }
 func (n *Node) Leave(ctx context.Context) error {
 	n.Drain()
 	n.log.Info("draining", "delay", n.opts.drain.Delay, "window", n.opts.drain.Window, "conns", n.conns.Load())
-	if !wait(ctx, n.opts.drain.Delay) {
-		return ctx.Err()
-	}
+	wait(ctx, n.opts.drain.Delay)
 	n.refusing.Store(true)
 	n.engine.StopAccepting()
 	n.closeEvenly(ctx)
-	for n.conns.Load() > 0 { // words of the last ones are still on their way, for 5 s at most
-		if !wait(ctx, 10*time.Millisecond) {
-			return ctx.Err()
-		}
+	last, cancel := context.WithTimeout(ctx, lastWords)
+	defer cancel()
+	for n.conns.Load() > 0 && wait(last, drainStep) {
 	}
 	return n.broker.Drain(ctx)
 }
+
+// lastWords is how long the last conns have to take what was sent to them.
+const lastWords = 5 * time.Second
 
 // drainStep is how often a batch of conns is closed.
 const drainStep = 20 * time.Millisecond
@@ -53,37 +53,58 @@ func (n *Node) closeEvenly(ctx context.Context) {
 	}
 }
 
-// endUpTo ends the conns in the first part of the slots, which is all of them at 1.
+// endUpTo ends conns until the part of those that were there at the first call is gone; 1 is all there are.
 func (o *owner) endUpTo(part float64, e ending) {
-	end := int(part * float64(len(o.logins)))
-	for ; o.drained < end; o.drained++ {
-		o.endDrained(uint32(o.drained), e)
+	d := &o.drain
+	if !d.begun {
+		d.begun, d.total = true, o.live()
 	}
-	if part >= 1 { // what came after it passed
+	for target := int(part * float64(d.total)); d.next < len(o.logins) && (d.ended < target || part >= 1); d.next++ {
+		if o.endDrained(uint32(d.next), e) {
+			d.ended++
+		}
+	}
+	if part >= 1 { // what came behind the walk
 		for slot := range o.logins {
 			o.endDrained(uint32(slot), e)
 		}
 	}
 }
 
-func (o *owner) endDrained(slot uint32, e ending) {
+// drainWalk is how far a loop's drain has come.
+type drainWalk struct {
+	begun              bool
+	next, ended, total int // slot to look at; conns ended; conns there at the begin
+}
+
+// live counts the conns that are not closing.
+func (o *owner) live() int {
+	n := 0
+	for slot := 1; slot < len(o.logins); slot++ {
+		if s := o.conns.at(uint32(slot)).state; s != stateFree && s != stateClosing {
+			n++
+		}
+	}
+	return n
+}
+
+// endDrained ends one conn of a drain and tells whether there was one.
+func (o *owner) endDrained(slot uint32, e ending) bool {
 	if slot == 0 {
-		return
+		return false
 	}
 	o.loop.Blame(slot)
 	switch c := o.conns.at(slot); c.state {
 	case stateFree, stateClosing:
+		return false
 	case stateReading:
 		o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter)
 	case stateVerifying:
-		if !c.is(flagUpgraded) {
-			o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter)
-			return
-		}
-		o.end(slot, e)
+		o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter)
 	default:
 		o.end(slot, e)
 	}
+	return true
 }
 
 // wait waits for d, and tells whether ctx was still good.

@@ -9,6 +9,10 @@ import (
 
 // groupAdd joins one group, or with "groups" many with one answer.
 func (o *owner) groupAdd(slot uint32, c *conn, op *wire.Op) {
+	if len(op.Groups) > maxGroupsPerOp {
+		o.refuseOp(slot, op, &opError{wire.CodeBadRequest, "an op may name " + strconv.Itoa(maxGroupsPerOp) + " groups at most; send several"})
+		return
+	}
 	a := &addition{
 		slot: slot, gen: o.loop.ID(slot).Gen(), how: hub.ByClient, done: (*owner).groupAdded,
 		hasID: op.HasID, id: op.ID, many: op.Group == nil,
@@ -22,23 +26,27 @@ func (o *owner) groupAdd(slot uint32, c *conn, op *wire.Op) {
 		a.names = []string{string(op.Group)}
 		a.errs = []*opError{o.checkAdd(slot, op.Group, op.HasSince || op.Presence, 1)}
 	}
-	waits := false
-	for i, name := range a.names {
-		if a.errs[i] == nil && o.hub.Members([]byte(name)) == nil {
-			waits = true
-		}
-		if e := a.errs[i]; e != nil && e.code == wire.CodeLimit {
+	for _, e := range a.errs {
+		if e != nil && e.code == wire.CodeLimit {
 			if o.limited(slot, c); c.state == stateClosing {
 				return
 			}
+			break
 		}
 	}
-	if waits {
-		q := o.queue(slot, c)
-		q.names = append(q.names, a.names...)
+	for i, name := range a.names {
+		if a.errs[i] == nil {
+			a.queued = append(a.queued, name)
+		}
 	}
-	o.add(a)
+	if o.add(a); a.left > 0 {
+		q := o.queue(slot, c)
+		q.names = append(q.names, a.queued...)
+	}
 }
+
+// maxGroupsPerOp bounds the groups that one op may name.
+const maxGroupsPerOp = 1000
 
 var errMayNotHear = &opError{wire.CodeForbidden, "your grants do not let you hear this group"}
 
@@ -71,6 +79,7 @@ func (o *owner) checkAdd(slot uint32, group []byte, extras bool, n int) *opError
 
 // groupAdded answers a group_add whose barriers are done.
 func (o *owner) groupAdded(a *addition) {
+	o.enter(a)
 	switch {
 	case a.many:
 		if a.hasID {
@@ -95,5 +104,4 @@ func (o *owner) groupAdded(a *addition) {
 	case a.hasID:
 		o.sendJSON(a.slot, wire.AppendOK(o.json[:0], a.id, []byte(a.names[0])))
 	}
-	o.enter(a)
 }

@@ -15,14 +15,23 @@ func (o *owner) groupSend(slot uint32, c *conn, op *wire.Op) {
 		o.refuseOp(slot, op, errMayNotSend)
 		return
 	}
+	if len(op.MsgID) > maxMsgID {
+		o.refuseOp(slot, op, errMsgID)
+		return
+	}
 	m := &o.msg
 	*m = broker.Message{Group: op.Group, Data: op.Data, Format: broker.FormatJSON, ID: op.MsgID}
-	if err := o.publish(slot, c, m, op.Echo); err != nil {
+	if err := o.publish(slot, c, m, op.Echo && (op.HasEcho || o.node.echoes(m.Group))); err != nil {
 		o.refuseOp(slot, op, refuseOp(err))
 		return
 	}
 	o.ok(slot, op, op.Group)
 }
+
+// maxMsgID bounds msg_id, in bytes; the HTTP API has the same.
+const maxMsgID = 256
+
+var errMsgID = &opError{wire.CodeBadRequest, `"msg_id" may have 256 bytes at most`}
 
 var errMayNotSend = &opError{wire.CodeForbidden, "your grants do not let you send to this group"}
 
@@ -33,7 +42,7 @@ func (o *owner) publish(slot uint32, c *conn, m *broker.Message, echo bool) erro
 	from := len(o.text)
 	o.text = appendUUID(o.text, c.id)
 	m.From, m.Conn = o.text[:from], o.text[from:from+idLen]
-	if !echo || !o.node.echoes(m.Group) {
+	if !echo {
 		m.Exclude = m.Conn
 	}
 	err := o.node.broker.Publish(m)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -124,12 +125,8 @@ func (o *owner) request(slot uint32, c *conn, req *ws.Request, rest []byte) {
 		o.refuse(slot, 503, "handshakes_per_second", "too many handshakes at once; retry later", retryAfter)
 		return
 	}
-	if limit := n.bounds.Load().ConnsPerAddress; limit > 0 {
-		if !n.addresses.acquire(c.address(), limit) {
-			o.refuse(slot, 429, "conns_per_address", "too many conns from this address; close some or retry later", retryAfter)
-			return
-		}
-		c.flags |= flagCounted
+	if !o.countAddress(slot, c) {
+		return
 	}
 	selectProtocol := authn.SelectNative
 	if route > 0 {
@@ -145,17 +142,6 @@ func (o *owner) request(slot uint32, c *conn, req *ws.Request, rest []byte) {
 		o.refuse(slot, 400, word, err.Error())
 		return
 	}
-	if err := n.origins.Load().Check(r, n.cookieCarrier && r.Cookie != ""); err != nil {
-		word := "origin"
-		var e *authn.OriginError
-		if errors.As(err, &e) {
-			word = e.Reason
-			o.logConn(slot, "origin refused", "origin", e.Origin, "host", e.Host)
-		}
-		o.refuse(slot, 403, word, "this origin may not connect with a cookie login; see server.origins in config.toml")
-		return
-	}
-
 	c.route, c.state, c.id = uint16(route), stateVerifying, uuid.New()
 	if route > 0 {
 		c.flags |= flagRaw
@@ -193,12 +179,13 @@ type verdict struct {
 	job    *loginJob
 	id     *authn.Identity
 	grants *authn.Grants
+	rules  uint64 // rulesAge when grants were compiled
 	err    error
 }
 
 // verify has a worker decide who this is.
 func (o *owner) verify(slot uint32, c *conn, r *authn.Request) {
-	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r}
+	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r, queued: time.Now()}
 	if !o.node.logins.submit(job) {
 		o.decided(slot, &verdict{job: job, err: errBusy})
 	}
@@ -213,12 +200,27 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 		ctx, cancel = context.WithTimeout(ctx, n.opts.authTimeout)
 		defer cancel()
 	}
-	job.began = time.Now()
 	v := &verdict{job: job}
+	now := time.Now()
+	if n.opts.authTimeout > 0 && now.Sub(job.queued) > n.opts.authTimeout {
+		v.err = errBusy // its turn came too late
+		return v
+	}
+	job.began = now
 	if v.id, v.err = n.chain.Authenticate(ctx, job.request); v.err == nil {
-		v.grants, v.err = n.chain.Grants(v.id, job.conn.String())
+		v.rules = n.rulesAge.Load()
+		v.grants, v.err = n.grants(v.id, job.conn)
 	}
 	return v
+}
+
+// grants compiles what a login may hear and say. A login whose grants cannot be compiled is refused for good.
+func (n *Node) grants(id *authn.Identity, conn uuid.UUID) (*authn.Grants, error) {
+	g, err := n.chain.Grants(id, conn.String())
+	if err != nil {
+		return nil, &authn.Refused{Code: authn.CodeForbidden, Reason: "grants", Err: err}
+	}
+	return g, nil
 }
 
 // decided goes on where the login of a handshake, or of an auth op, came out.
@@ -230,6 +232,9 @@ func (o *owner) decided(slot uint32, v *verdict) {
 		v.err = errBusy
 	}
 	c := o.conns.at(slot)
+	if v.err == nil && v.rules != o.node.rulesAge.Load() {
+		v.grants, v.err = o.node.grants(v.id, c.id)
+	}
 	if v.job.op != nil {
 		o.authDecided(slot, c, v)
 		return
@@ -237,9 +242,15 @@ func (o *owner) decided(slot uint32, v *verdict) {
 	if c.state != stateVerifying {
 		return
 	}
+	if err := o.node.checkOrigin(v); err != nil {
+		o.refuse(slot, 403, err.Reason, fmt.Sprintf("origin %q may not connect to %q with a cookie login; see server.origins in config.toml", err.Origin, err.Host))
+		return
+	}
 	switch {
 	case v.err == nil:
 		o.admit(slot, c, v)
+	case errors.Is(v.err, authn.ErrLoginLater) && c.is(flagRaw): // it has no words for a login
+		o.refuseHandshake(slot, c, authn.Refuse("no_credential", nil))
 	case errors.Is(v.err, authn.ErrLoginLater):
 		o.upgrade(slot, c)
 		c.state = stateWaiting
@@ -249,6 +260,17 @@ func (o *owner) decided(slot uint32, v *verdict) {
 	default:
 		o.refuseHandshake(slot, c, v.err)
 	}
+}
+
+// checkOrigin refuses a login that a page of another site made the browser send along.
+func (n *Node) checkOrigin(v *verdict) *authn.OriginError {
+	ambient := v.err == nil && v.id.Ambient()
+	if v.err != nil && !errors.Is(v.err, authn.ErrLoginLater) {
+		ambient = n.chain.HasCookie(v.job.request)
+	}
+	var refused *authn.OriginError
+	errors.As(n.origins.Load().Check(v.job.request, ambient), &refused)
+	return refused
 }
 
 // refuseHandshake answers a refused login as authn.reject says.
@@ -284,16 +306,12 @@ func (o *owner) admit(slot uint32, c *conn, v *verdict) {
 	n := o.node
 	id := v.id
 	if !c.is(flagUpgraded) {
-		n.counters.handshake("accepted", id.Verifier)
-		o.log.Info("handshake accepted", "conn", c.id, "addr", c.address(), "user", id.ID, "kind", id.Kind, "verifier", id.Verifier)
 		o.upgrade(slot, c)
-	} else {
-		n.counters.handshake("accepted", id.Verifier)
-		o.log.Info("login accepted", "conn", c.id, "addr", c.address(), "user", id.ID, "kind", id.Kind, "verifier", id.Verifier)
 	}
 	if limit := n.bounds.Load().ConnsPerUser; limit > 0 && id.ID != "" {
 		ok, oldest := n.users.acquire(id.ID, o.loop.ID(slot), limit, n.bounds.Load().ConnsPerUserPolicy == "replace")
 		if !ok {
+			n.counters.handshake("refused", "conns_per_user")
 			o.end(slot, ending{code: closeLimit, reason: "this user has too many conns", word: "conns_per_user"})
 			return
 		}
@@ -316,13 +334,15 @@ func (o *owner) admit(slot uint32, c *conn, v *verdict) {
 		}
 		if err != nil {
 			n.counters.handshake("refused", "forbidden_group")
-			o.logConn(slot, "conn refused", "reason", "forbidden_group", "detail", err.Error())
+			o.logConn(slot, "conn refused", "detail", err.Error())
 			o.end(slot, ending{code: closeForbidden, reason: "you may not hear this group", word: "forbidden_group"})
 			return
 		}
 		names = append(slices.Clone(names), groups...)
 		o.rawGroups[slot] = publish
 	}
+	n.counters.handshake("accepted", id.Verifier)
+	o.log.Info("login accepted", "conn", c.id, "addr", c.address(), "user", id.ID, "kind", id.Kind, "verifier", id.Verifier)
 	o.add(&addition{slot: slot, gen: o.loop.ID(slot).Gen(), names: names, how: hub.ByRule, done: (*owner).welcome})
 }
 
@@ -331,7 +351,7 @@ func (o *owner) welcome(a *addition) {
 	slot := a.slot
 	c := o.conns.at(slot)
 	for i, err := range a.errs {
-		if err != nil {
+		if err != nil && (err != errMayNotHear || c.is(flagRaw)) { // else the grants changed while it waited
 			o.logConn(slot, "conn refused", "reason", err.code, "detail", err.text, "group", a.names[i])
 			o.end(slot, ending{code: closeOverloaded, reason: "its groups cannot be joined now; retry later", word: "join_" + err.code,
 				retryMin: retryMinMS, retryMax: retryMaxMS})
@@ -340,16 +360,30 @@ func (o *owner) welcome(a *addition) {
 	}
 	c.state = stateOpen
 	o.joining--
+	o.enter(a)
 	if !c.is(flagRaw) {
-		l := o.logins[slot]
+		l, joined := o.logins[slot], make([]string, 0, len(a.names))
+		for i, name := range a.names {
+			if a.errs[i] == nil {
+				joined = append(joined, name)
+			}
+		}
 		o.sendJSON(slot, wire.AppendWelcome(o.json[:0], &wire.Welcome{
-			Conn: c.id.String(), User: l.ID, Groups: a.names, Ping: int(o.node.opts.Ping.Seconds()),
+			Conn: c.id.String(), User: l.ID, Groups: joined, Ping: int(o.node.opts.Ping.Seconds()),
 			Node: o.node.broker.Name(), Expires: c.expires,
 		}))
 	}
-	o.enter(a)
 	o.attend(slot, c)
-	if o.goOn(slot, c); c.state == stateOpen {
+	o.joinGranted(slot) // no more than the welcome says, unless the grants changed meanwhile
+	late := o.late[slot]
+	delete(o.late, slot)
+	for _, a := range late {
+		o.add(a)
+	}
+	if c.state == stateOpen {
+		o.goOn(slot, c)
+	}
+	if c.state == stateOpen {
 		o.release(slot, c)
 	}
 }

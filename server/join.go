@@ -23,9 +23,10 @@ type addition struct {
 	gone func()
 
 	// The answer to a group_add: see groupAdd.
-	hasID bool
-	id    int64
-	many  bool
+	hasID  bool
+	id     int64
+	many   bool
+	queued []string // what ops behind it wait for, if it has to wait
 }
 
 // pendingGroup keeps this loop's interest in a group that has no member yet, or whose next member waits for
@@ -107,7 +108,7 @@ func (o *owner) finishLater(a *addition) {
 	}
 	c := o.conns.at(a.slot)
 	if q := o.adding[a.slot]; q != nil {
-		for _, name := range a.names {
+		for _, name := range a.queued {
 			if i := slices.Index(q.names, name); i >= 0 {
 				q.names = slices.Delete(q.names, i, i+1)
 			}
@@ -144,7 +145,8 @@ func (o *owner) finish(a *addition) {
 	}
 }
 
-// enter makes the conn a member of the groups of an addition that were not refused.
+// enter makes the conn a member of the groups of an addition that were not refused. It goes before the answer,
+// which may find the conn too slow and end it: then the memberships end too. No message can come in between.
 func (o *owner) enter(a *addition) {
 	for i, name := range a.names {
 		if a.errs[i] != nil {

@@ -87,7 +87,6 @@ type Node struct {
 	hasData        bool // some route delivers data alone
 	rejectHTTP     bool
 	messageCarrier bool
-	cookieCarrier  bool
 	static         Static
 	started        time.Time
 	version        string
@@ -101,6 +100,7 @@ type Node struct {
 	handshakes rate
 	logins     workers
 	revoked    revocations
+	rulesAge   atomic.Uint64 // how often the rules were replaced
 	counters   counters
 
 	scratch []byte // owned by the broker's reader: see encode
@@ -183,7 +183,6 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 	}
 	for _, carrier := range c.Authn.Carriers {
 		n.messageCarrier = n.messageCarrier || carrier == string(authn.CarrierMessage)
-		n.cookieCarrier = n.cookieCarrier || carrier == string(authn.CarrierCookie)
 	}
 	n.SetLimits(c.Server.Limits)
 	if err := n.compile(c); err != nil {
@@ -343,6 +342,7 @@ func (n *Node) SetOrigins(origins []string) error {
 // SetRules replaces the grants for all conns, those that are open too.
 func (n *Node) SetRules(rules *authn.Rules) {
 	n.chain.SetRules(rules)
+	n.rulesAge.Add(1) // logins on their way are compiled again
 	n.regrantAll()
 }
 
@@ -354,13 +354,4 @@ func (n *Node) echoes(group []byte) bool {
 		}
 	}
 	return true
-}
-
-// parseRemote reads the address of host:port.
-func parseRemote(s string) netip.Addr {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.Addr().Unmap()
-	}
-	a, _ := netip.ParseAddr(s)
-	return a.Unmap()
 }

@@ -8,8 +8,10 @@ import (
 	"github.com/gatecast/gatecast/server/wire"
 )
 
-// readOps decodes a text frame of the native protocol and runs its ops in order.
+// readOps decodes a text frame of the native protocol and runs its ops in order. The frame costs its bytes, and
+// each op, or a frame without any, one message of the conn's rates.
 func (o *owner) readOps(slot uint32, c *conn, frame []byte) {
+	rated, ops := o.ratedBytes(c, len(frame)), 0
 	o.dec.Reset(frame)
 	var op wire.Op
 	for {
@@ -20,32 +22,42 @@ func (o *owner) readOps(slot uint32, c *conn, frame []byte) {
 				o.end(slot, ending{code: closeBadFrame, reason: e.Message, word: "bad_json"})
 				return
 			}
-			o.node.counters.refusedOp(e.Code)
-			if c.state == stateWaiting || !o.rated(c, 0) {
-				o.limited(slot, c)
+			op = wire.Op{HasID: e.HasID, ID: e.ID}
+			if ops++; rated && o.ratedMessage(c) {
+				o.refuseOp(slot, &op, &opError{e.Code, e.Message})
 			} else {
-				o.sendJSON(slot, wire.AppendError(o.json[:0], e.HasID, e.ID, e.Code, e.Message))
+				o.overRate(slot, c, &op)
 			}
 		} else if more {
-			o.op(slot, c, &op)
+			if ops++; op.Kind == wire.OpPong {
+				if !c.pings.take(o.now, 1, o.node.bounds.Load().PingsPerSecond) {
+					o.limited(slot, c)
+				}
+			} else if rated && o.ratedMessage(c) {
+				o.op(slot, c, &op)
+			} else {
+				o.overRate(slot, c, &op)
+			}
 		}
 		if !more || c.state == stateClosing {
-			return
+			break
 		}
+	}
+	if ops == 0 && c.state != stateClosing && !o.ratedMessage(c) {
+		o.limited(slot, c)
+	}
+}
+
+// overRate refuses an op that came too fast.
+func (o *owner) overRate(slot uint32, c *conn, op *wire.Op) {
+	if o.refuseOp(slot, op, errRate); c.state != stateClosing {
+		o.limited(slot, c)
 	}
 }
 
 // op runs one op, or puts it off: ops behind an auth wait for it, and an op on a group waits for the conn's
 // earlier op on that group.
 func (o *owner) op(slot uint32, c *conn, op *wire.Op) {
-	if op.Kind == wire.OpPong {
-		return
-	}
-	if !o.rated(c, len(op.Raw)) {
-		o.refuseOp(slot, op, errRate)
-		o.limited(slot, c)
-		return
-	}
 	if c.is(flagHeld) || c.is(flagAdding) && o.adding[slot].mustWait(op) {
 		o.putOff(slot, c, op)
 		return
@@ -101,6 +113,7 @@ type addQueue struct {
 	names []string // in flight
 	later []laterOp
 	size  int // bytes in later
+	named int // groups in later
 }
 
 // laterOp is an op that was put off: its object as sent, and the groups it names.
@@ -109,8 +122,8 @@ type laterOp struct {
 	names []string
 }
 
-// maxLater bounds the ops a conn may have put off, in bytes and in number.
-const maxLater, maxLaterOps = 256 << 10, 1024
+// maxLater bounds the ops a conn may have put off, in bytes, in number and in the groups they name.
+const maxLater, maxLaterOps, maxLaterNames = 256 << 10, 1024, 4096
 
 // mustWait tells whether the op names a group that an earlier unfinished op names too.
 func (q *addQueue) mustWait(op *wire.Op) bool {
@@ -140,9 +153,11 @@ func (o *owner) queue(slot uint32, c *conn) *addQueue {
 // putOff keeps an op for later.
 func (o *owner) putOff(slot uint32, c *conn, op *wire.Op) {
 	q := o.queue(slot, c)
-	if len(q.later) >= maxLaterOps || q.size+len(op.Raw) > maxLater {
+	if len(q.later) >= maxLaterOps || q.size+len(op.Raw) > maxLater || q.named+len(op.Groups)+1 > maxLaterNames {
 		o.refuseOp(slot, op, &opError{wire.CodeLimit, "too many ops wait for an earlier one on the same group"})
-		o.limited(slot, c)
+		if c.state != stateClosing {
+			o.limited(slot, c)
+		}
 		return
 	}
 	l := laterOp{raw: bytes.Clone(op.Raw)}
@@ -152,8 +167,13 @@ func (o *owner) putOff(slot uint32, c *conn, op *wire.Op) {
 	for _, g := range op.Groups {
 		l.names = append(l.names, string(g.Group))
 	}
+	q.keep(l)
+}
+
+func (q *addQueue) keep(l laterOp) {
 	q.later = append(q.later, l)
 	q.size += len(l.raw)
+	q.named += len(l.names)
 }
 
 // goOn runs the ops whose turn has come, after a group_add or an auth is finished.
@@ -163,7 +183,7 @@ func (o *owner) goOn(slot uint32, c *conn) {
 		return
 	}
 	later := q.later
-	q.later, q.size = nil, 0
+	q.later, q.size, q.named = nil, 0, 0
 	var op wire.Op
 	for _, l := range later {
 		o.dec.Reset(l.raw)
@@ -171,8 +191,7 @@ func (o *owner) goOn(slot uint32, c *conn) {
 			continue // it was decoded once, so it decodes
 		}
 		if c.is(flagHeld) || q.mustWait(&op) {
-			q.later = append(q.later, l)
-			q.size += len(l.raw)
+			q.keep(l)
 			continue
 		}
 		if o.run(slot, c, &op); c.state == stateClosing {

@@ -32,7 +32,8 @@ type owner struct {
 	adding   map[uint32]*addQueue     // conns with group_adds that wait for a barrier
 	pending  map[string]*pendingGroup // groups that wait for their barrier
 
-	rawGroups map[uint32]string // the group that a raw conn's messages go to
+	late      map[uint32][]*addition // the backend's group_adds for conns that are not welcomed yet
+	rawGroups map[uint32]string      // the group that a raw conn's messages go to
 
 	dec   wire.Decoder
 	msg   broker.Message // scratch of group_send
@@ -43,7 +44,7 @@ type owner struct {
 	slow  []uint32       // scratch: members that a delivery found slow
 	now   time.Duration  // since the node's start, read once for each socket's bytes
 
-	drained int // slots that closeEvenly has passed
+	drain drainWalk
 }
 
 // Kinds of tasks that owners are posted.
@@ -64,6 +65,7 @@ func newOwner(n *Node, l *loop.Loop) *owner {
 		adding:    make(map[uint32]*addQueue),
 		pending:   make(map[string]*pendingGroup),
 		rawGroups: make(map[uint32]string),
+		late:      make(map[uint32][]*addition),
 	}
 }
 

@@ -61,6 +61,7 @@ func (o *owner) event(slot uint32, c *conn, ev ws.Event) {
 	n := o.node
 	switch ev.Op {
 	case ws.OpText, ws.OpBinary:
+		c.partialAt = 0
 		n.counters.messagesIn.Add(1)
 		n.counters.bytesIn.Add(uint64(len(ev.Payload)))
 		if c.is(flagRaw) {
@@ -114,10 +115,13 @@ func (o *owner) limited(slot uint32, c *conn) {
 	}
 }
 
-// rated spends one message and its bytes of the conn's rates and tells whether they were there.
-func (o *owner) rated(c *conn, bytes int) bool {
-	l := o.node.bounds.Load()
-	return c.msgs.take(o.now, 1, l.MessagesPerSecond) && c.bytes.take(o.now, bytes, l.BytesPerSecond)
+// ratedBytes spends a frame's bytes of the conn's rate and tells whether they were there; ratedMessage one message.
+func (o *owner) ratedBytes(c *conn, bytes int) bool {
+	return c.bytes.take(o.now, bytes, o.node.bounds.Load().BytesPerSecond)
+}
+
+func (o *owner) ratedMessage(c *conn) bool {
+	return c.msgs.take(o.now, 1, o.node.bounds.Load().MessagesPerSecond)
 }
 
 var errRate = &opError{wire.CodeRateLimited, "too many messages; slow down, then retry"}

@@ -144,7 +144,7 @@ func (o *owner) deliverTo(m hub.Member, d *delivery, now bool) {
 // isSlow tells whether too much waits for a conn, or for too long.
 func (o *owner) isSlow(slot uint32) bool {
 	waiting, since := o.loop.Pending(slot)
-	if waiting == 0 {
+	if waiting == 0 || !o.loop.Blocked(slot) { // what this turn has queued waits for nobody but us
 		return false
 	}
 	l := o.node.bounds.Load()
@@ -158,7 +158,7 @@ func (o *owner) isSlow(slot uint32) bool {
 // checkPending ends a conn that an answer made, or found, too slow. The conn must not be used afterwards
 // without a look at its state.
 func (o *owner) checkPending(slot uint32) {
-	if o.isSlow(slot) {
+	if o.conns.at(slot).state != stateClosing && o.isSlow(slot) {
 		o.endSlow(slot)
 	}
 }
@@ -170,7 +170,8 @@ func (o *owner) endSlow(slot uint32) {
 	}
 	o.node.counters.slow.Add(1)
 	e := ending{code: closeSlow, reason: "too slow to keep up; reconnect", word: "slow", retryMin: 0, retryMax: retryMaxMS}
-	if waiting, _ := o.loop.Pending(slot); waiting > 2*o.node.bounds.Load().PendingBytes {
+	limit := o.node.bounds.Load().PendingBytes
+	if waiting, _ := o.loop.Pending(slot); limit > 0 && waiting > 2*limit {
 		o.abort(slot, e) // it does not even read its close frame
 		return
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/broker"
+	"github.com/gatecast/gatecast/server/wire"
 )
 
 // A login is looked at again when the backend says so (revalidate), every authn.revalidate (sweep), and when the
@@ -17,9 +18,12 @@ func (n *Node) revalidateUser(ctx context.Context, user string) controlAnswer {
 	n.chain.ForgetUser(user)
 	n.revoked.user(user)
 	ids := n.identities(func(id *authn.Identity) bool { return id.ID == user })
-	conns := n.recheck(ctx, ids, true)
+	conns, unsure := n.recheck(ctx, ids, true)
 	// A native user's permissions are fixed at connect: it comes back with the new ones.
 	n.broker.DisconnectNative(func(u broker.NativeUser) bool { return u.ID == user })
+	if unsure {
+		return controlAnswer{Code: wire.CodeUnavailable, Message: "the login cannot be looked at now; the next sweep will"}
+	}
 	return controlAnswer{OK: true, Conns: conns}
 }
 
@@ -71,10 +75,10 @@ func (n *Node) identities(want func(*authn.Identity) bool) []*authn.Identity {
 }
 
 // recheck asks the verifiers about logins and acts on the answers. With regrant the grants of a login that did
-// not change are compiled again too. It returns how many conns the answers were for.
-func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool) int {
+// not change are compiled again too. It returns how many conns the answers were for, and whether some are missing.
+func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool) (conns int, unsure bool) {
 	if len(ids) == 0 {
-		return 0
+		return 0, false
 	}
 	type change struct {
 		id  *authn.Identity // what the login is now
@@ -91,6 +95,7 @@ func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool)
 			}
 		case r.Err != nil:
 			n.counters.sweepErrors.Add(1)
+			unsure = true
 		case r.Identity != nil:
 			changes[ids[i]] = change{id: r.Identity}
 		case regrant:
@@ -98,9 +103,9 @@ func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool)
 		}
 	}
 	if len(changes) == 0 {
-		return 0
+		return 0, unsure
 	}
-	var conns counter
+	var changed counter
 	n.onLoops(func(o *owner) {
 		for i, l := range o.logins {
 			if l == nil {
@@ -112,7 +117,7 @@ func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool)
 			if !ok || c.state != stateOpen && c.state != stateJoining {
 				continue
 			}
-			conns.Add(1)
+			changed.Add(1)
 			o.loop.Blame(slot)
 			if ch.err != nil {
 				o.end(slot, refuseLogin(ch.err))
@@ -121,7 +126,7 @@ func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool)
 			o.regrant(slot, c, ch.id)
 		}
 	})
-	return int(conns.Load())
+	return int(changed.Load()), unsure
 }
 
 // regrantAll compiles the grants of every conn again, after the rules changed.
@@ -139,9 +144,9 @@ func (n *Node) regrantAll() {
 
 // regrant gives a conn the grants of id, which is its own login or what that has become.
 func (o *owner) regrant(slot uint32, c *conn, id *authn.Identity) {
-	grants, err := o.node.chain.Grants(id, c.id.String())
+	grants, err := o.node.grants(id, c.id)
 	if err != nil {
-		o.logConn(slot, "grants cannot be compiled", "error", err)
+		o.end(slot, refuseLogin(err))
 		return
 	}
 	o.renew(slot, c, &verdict{id: id, grants: grants})

@@ -189,7 +189,7 @@ func (r *route) groupsFor(params []string, id *authn.Identity, conn uuid.UUID) (
 
 // rawSend publishes what a raw conn sent to the group of its route.
 func (o *owner) rawSend(slot uint32, c *conn, ev ws.Event) {
-	if !o.rated(c, len(ev.Payload)) {
+	if !o.ratedBytes(c, len(ev.Payload)) || !o.ratedMessage(c) {
 		o.node.counters.refusedOp(wire.CodeRateLimited)
 		o.limited(slot, c)
 		return
@@ -209,7 +209,11 @@ func (o *owner) rawSend(slot uint32, c *conn, ev ws.Event) {
 	if ev.Op == ws.OpText {
 		m.Format = broker.FormatText
 	}
-	if err := o.publish(slot, c, m, true); err != nil {
+	if err := o.publish(slot, c, m, o.node.echoes(m.Group)); err != nil {
+		if errors.Is(err, broker.ErrTooLarge) {
+			o.end(slot, ending{code: closeTooLarge, reason: "the message is larger than the broker carries", word: "too_large"})
+			return
+		}
 		o.node.counters.refusedOp(refuseOp(err).code)
 		o.end(slot, ending{code: closeOverloaded, reason: "the message cannot be sent now; reconnect and retry", word: "publish_failed",
 			retryMin: retryMinMS, retryMax: retryMaxMS})

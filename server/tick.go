@@ -97,7 +97,7 @@ func (o *owner) attend(slot uint32, c *conn) {
 	next := uint32(never)
 	if o.pingTicks() != 0 {
 		next = o.nextPing(c)
-		if c.pingAt != 0 {
+		if c.pingAt != 0 && next <= now {
 			next = c.pingAt + pongWait + 1
 		}
 	}

@@ -19,15 +19,17 @@ type loginJob struct {
 	conn    uuid.UUID
 	request *authn.Request
 	op      *authOp // nil for a handshake
+	queued  time.Time
 	began   time.Time
 }
 
 // workers verify logins off the loops, for a verifier may ask a database.
 type workers struct {
-	jobs chan *loginJob // closed by stop
-	mu   sync.RWMutex   // guards closed against a submit at the same time
-	done bool
-	wg   sync.WaitGroup
+	jobs   chan *loginJob // closed by stop
+	mu     sync.RWMutex   // guards closed against a submit at the same time
+	done   bool
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 }
 
 // waitingLogins is how many logins may wait for a worker before more are refused with 4100 or 503.
@@ -35,7 +37,8 @@ const waitingLogins = 16384
 
 // start runs n workers; each ends when stop closes the queue.
 func (w *workers) start(node *Node, n int) {
-	ctx := context.Background() // each login has its own timeout
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
 	w.jobs = make(chan *loginJob, waitingLogins)
 	for range n {
 		w.wg.Add(1)
@@ -64,11 +67,12 @@ func (w *workers) submit(j *loginJob) bool {
 	}
 }
 
-// stop ends the workers when they have done what is queued.
+// stop ends the workers: logins that are queued or under way fail.
 func (w *workers) stop() {
 	w.mu.Lock()
 	if !w.done {
 		w.done = true
+		w.cancel()
 		close(w.jobs)
 	}
 	w.mu.Unlock()

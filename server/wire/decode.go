@@ -60,12 +60,13 @@ type Op struct {
 	HasID bool // a reply is wanted
 	ID    int64
 
-	Group  []byte     // unescaped, not checked as a name; nil if absent
-	Groups []GroupReq // group_add only, instead of Group
-	Data   []byte     // group_send: the JSON value as sent, without white space around it
-	MsgID  []byte
-	Token  []byte // auth
-	Echo   bool   // group_send: true unless "echo":false
+	Group   []byte     // unescaped, not checked as a name; nil if absent
+	Groups  []GroupReq // group_add only, instead of Group
+	Data    []byte     // group_send: the JSON value as sent, without white space around it
+	MsgID   []byte
+	Token   []byte // auth
+	Echo    bool   // group_send: true unless "echo":false
+	HasEcho bool   // group_send: "echo" was given
 
 	Presence   bool // group_add: watch join and leave
 	HasSince   bool // group_add with Group: recover from SinceEpoch, SinceSeq

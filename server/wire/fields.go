@@ -59,6 +59,7 @@ func (d *Decoder) field(op *Op, name []byte, i int) int {
 		}
 		return end
 	case "echo":
+		op.HasEcho = true
 		return d.boolField(fieldEcho, &op.Echo, true, i)
 	case "msg_id":
 		return d.stringField(fieldMsgID, &op.MsgID, i)
