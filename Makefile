@@ -44,7 +44,7 @@ test-js: ## tests of clients/js
 	cd clients/js && if [ -f package-lock.json ]; then npm ci --no-audit --no-fund --silent; fi && npm test --silent
 
 short: ## the fast tests, under 30 s
-	$(GOTEST) -short ./...
+	$(GOTEST) -short $$(go list ./... | grep -v /server/e2e)
 
 race: ## Go tests without the black-box ring, with the race detector
 	$(GOTEST) -race -shuffle=on $$(go list ./... | grep -v /server/e2e)

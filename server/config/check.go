@@ -220,6 +220,8 @@ func (s *Settings) checkCarriers() {
 			s.failAt("authn.carriers", `authn.carriers: "jwt" reads a token; add "header", "subprotocol", "message" or "query"`)
 		}
 	}
+	_, err := authn.NewOriginPolicy(s.Config.Server.Origins)
+	s.judge("server", err)
 	if slices.Contains(s.Config.Server.Origins, "*") && has("cookie") && !s.Input.Dev {
 		s.warnAt("server.origins", `server.origins: "*" lets every web page use the cookies of its visitors; list the origins instead`)
 	}

@@ -27,6 +27,7 @@ func TestChecksAcrossSections(t *testing.T) {
 		"jwt with cookies only":         {works + "[authn]\ncarriers = [\"cookie\"]", `"jwt" reads a token`, ""},
 		"jwt in a cookie":               {works + "cookie_name = \"jwt\"\n[authn]\ncarriers = [\"cookie\"]", "", ""},
 		"every origin with cookies":     {works + "[server]\norigins = [\"*\"]", "", "lets every web page use the cookies"},
+		"origin that is none":           {works + "[server]\norigins = [\"https://a b\"]", "server.origins: ", ""},
 		"open admin without keys":       {works + "[admin]\nlisten = \"0.0.0.0:8081\"", "there is no key", ""},
 		"open admin with keys":          {works + "[admin]\nlisten = \"0.0.0.0:8081\"\n[[admin.keys]]\nkey = \"0123456789abcdef\"\nrole = \"read\"", "", "plain HTTP"},
 		"open server without TLS":       {works + "[server]\nlisten = \":8080\"", "", "without TLS"},

@@ -26,7 +26,7 @@ type Config struct {
 	// What users may hear and say. Rules add up; without any, a user hears only the own group user.ID and anonymous users
 	// nothing. Patterns may hold {id}, {kind}, {conn}, {groups} and {attr.NAME}. Taken over by a reload.
 	Grants []authn.Rule `toml:"grants"`
-	// How groups behave, by the first entry whose pattern fits. Taken over by a reload.
+	// How groups behave, by the first entry whose pattern fits.
 	Groups []server.GroupRule `toml:"groups"`
 	// Paths for browser code that exists and knows no protocol of ours: one WebSocket, one set of groups.
 	Routes []server.Route `toml:"routes"`

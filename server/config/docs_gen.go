@@ -155,7 +155,7 @@ var docs = map[string]string{
 	"github.com/gatecast/gatecast/server/config.Config.Broker":               "The NATS that carries messages between nodes and from services: embedded, or an existing cluster at url.",
 	"github.com/gatecast/gatecast/server/config.Config.Drain":                "How this node leaves on SIGTERM: not ready, wait delay, then close its conns spread over window.",
 	"github.com/gatecast/gatecast/server/config.Config.Grants":               "What users may hear and say. Rules add up; without any, a user hears only the own group user.ID and anonymous users nothing. Patterns may hold {id}, {kind}, {conn}, {groups} and {attr.NAME}. Taken over by a reload.",
-	"github.com/gatecast/gatecast/server/config.Config.Groups":               "How groups behave, by the first entry whose pattern fits. Taken over by a reload.",
+	"github.com/gatecast/gatecast/server/config.Config.Groups":               "How groups behave, by the first entry whose pattern fits.",
 	"github.com/gatecast/gatecast/server/config.Config.Log":                  "What is written to standard error. Taken over by a reload.",
 	"github.com/gatecast/gatecast/server/config.Config.Routes":               "Paths for browser code that exists and knows no protocol of ours: one WebSocket, one set of groups.",
 	"github.com/gatecast/gatecast/server/config.Config.Server":               "Where browsers connect, and how their sockets are owned.",

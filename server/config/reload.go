@@ -7,7 +7,7 @@ import (
 )
 
 // reloadable are the tables and keys that a running node takes over without closing a socket.
-var reloadable = []string{"grants", "groups", "admin.keys", "server.origins", "server.limits", "log"}
+var reloadable = []string{"grants", "admin.keys", "server.origins", "server.limits", "log"}
 
 // Changes lists the keys whose value differs after a reload.
 type Changes struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,6 +44,8 @@ func doctor(c *call) error {
 		x.doubt("config", "%s", w)
 	}
 	x.ports(s)
+	x.certificate("server.tls", s.Config.Server.TLS.Cert, s.Config.Server.TLS.Key)
+	x.certificate("broker.tls", s.Config.Broker.TLS.Cert, s.Config.Broker.TLS.Key)
 	x.broker(s)
 	x.verifiers(s)
 	x.browsers(s)
@@ -107,6 +110,26 @@ func running(admin string) bool {
 	}
 	res.Body.Close()
 	return res.StatusCode == http.StatusOK
+}
+
+// certificate reads a certificate and its key as the node would, and looks at its last day.
+func (x *examination) certificate(section, cert, key string) {
+	if cert == "" {
+		return
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		x.bad("tls", "%s: %v", section, err)
+		return
+	}
+	switch left := time.Until(pair.Leaf.NotAfter).Round(time.Hour); {
+	case left <= 0:
+		x.bad("tls", "%s: %s expired on %s", section, cert, pair.Leaf.NotAfter.Format(time.DateOnly))
+	case left < 14*24*time.Hour:
+		x.doubt("tls", "%s: %s expires on %s", section, cert, pair.Leaf.NotAfter.Format(time.DateOnly))
+	default:
+		x.good("tls", "%s: %s is good until %s", section, cert, pair.Leaf.NotAfter.Format(time.DateOnly))
+	}
 }
 
 // broker looks whether the NATS servers that are named answer as such.
