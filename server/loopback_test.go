@@ -79,6 +79,15 @@ func (b *loopback) free(err error) {
 	}
 }
 
+// freeOne lets the join that waits longest succeed.
+func (b *loopback) freeOne() {
+	b.mu.Lock()
+	f := b.waiting[0]
+	b.waiting = b.waiting[1:]
+	b.mu.Unlock()
+	f(nil)
+}
+
 func (b *loopback) waits() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

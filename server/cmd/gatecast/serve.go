@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"reflect"
 	"sync"
 	"syscall"
 	"time"
@@ -186,7 +187,9 @@ func (d *daemon) reload() error {
 	if err := d.admin.SetKeys(c.Admin.Keys); err != nil {
 		return err
 	}
-	d.node.SetRules(rules)
+	if !reflect.DeepEqual(c.Grants, d.settings.Config.Grants) { // it makes native users connect again
+		d.node.SetRules(rules)
+	}
 	d.node.SetLimits(c.Server.Limits)
 	d.log.apply(c.Log)
 	d.settings = next
