@@ -63,7 +63,7 @@ func (b *Broker) meet(ctx context.Context, m *meeting) error {
 		b.mu.Lock()
 		b.sayHello()
 		b.mu.Unlock()
-		if err := probes.fatal(); err != nil {
+		if err := probes.fatal(); err != nil && !b.opened.Load() {
 			return err
 		}
 		// the second round finds who started at the same time and whose interest was still on its way to our server
@@ -80,7 +80,7 @@ func (b *Broker) meet(ctx context.Context, m *meeting) error {
 		if why := b.refusal(); why != nil {
 			return why
 		}
-		if first := !b.opened.Load(); first && time.Since(begun) > meetWithin {
+		if !b.opened.Load() && time.Since(begun) > meetWithin {
 			return fmt.Errorf("no answer from %s within %s: is it the same broker.cluster.token, namespace and TLS there, and is that node running?",
 				strings.Join(missing, ", "), meetWithin)
 		}

@@ -2,12 +2,16 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -231,6 +235,22 @@ func (p *probes) names() []string {
 	return names
 }
 
+// misfit returns err if it is of TLS itself, which waiting does not cure.
+func misfit(err error) error {
+	var verification *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var remote *net.OpError // crypto/tls wraps the other side's alert in one
+	switch {
+	case errors.As(err, &verification), errors.As(err, &unknown), errors.As(err, &record), errors.As(err, &alert):
+		return err
+	case errors.As(err, &remote) && remote.Op == "remote error":
+		return err
+	}
+	return nil
+}
+
 // probe reads the INFO that a route listener sends first. It returns "" for nobody there, and an error for what can never work.
 func (b *Broker) probe(ctx context.Context, addr string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
@@ -242,8 +262,19 @@ func (b *Broker) probe(ctx context.Context, addr string) (string, error) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(probeWithin))
+	if config := b.serverOpts.Cluster.TLSConfig; config != nil {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(addr)
+		conn = tls.Client(conn, config)
+	}
 	var f frame
 	if err := newReader(conn).next(&f); err != nil || f.op != opInfo {
+		if err := misfit(err); err != nil {
+			return "", fmt.Errorf("broker.tls: the node at %s and this one do not agree: set broker.tls with certificates of one authority on every node: %w", addr, err)
+		}
+		if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			b.log.Warn("a cluster address takes connections but does not greet: is that node hung, or is broker.tls set on one side only?", "route", addr)
+		}
 		return "", nil
 	}
 	var info struct {
