@@ -62,7 +62,7 @@ func (c *call) explain(s *config.Settings, r *authn.Request) error {
 	defer l.Close()
 	var decided *authn.Step
 	for _, step := range l.chain.Explain(ctx, r) {
-		if step.Verifier == "" { // no verifier was asked: nobody's
+		if step.Carrier == "" { // nothing decided: nobody's
 			continue
 		}
 		fmt.Fprintf(c.stdout, "  %s\n", stepText(&step))
@@ -107,8 +107,8 @@ func stepText(s *authn.Step) string {
 	if s.Reason != "" {
 		text += ": " + s.Reason
 	}
-	if s.Detail != "" {
-		text += " (" + strings.Map(printable, s.Detail) + ")"
+	if detail := strings.TrimPrefix(s.Detail, s.Reason+": "); detail != "" && s.Outcome != authn.OutcomeNotMine && s.Outcome != authn.OutcomeNoLogin {
+		text += " (" + strings.Map(printable, detail) + ")"
 	}
 	return where + ": " + text
 }
