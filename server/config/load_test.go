@@ -214,3 +214,13 @@ func TestEverySettingHasAShape(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryFieldOfOptionsIsASetting(t *testing.T) {
+	for _, typ := range settingTypes() {
+		for i := range typ.NumField() {
+			if f := typ.Field(i); f.IsExported() && !f.Anonymous && f.Tag.Get("toml") == "" {
+				t.Errorf("%v.%s has no toml tag; give it a key, or \"-\" if it is no setting", typ, f.Name)
+			}
+		}
+	}
+}
