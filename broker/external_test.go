@@ -266,6 +266,20 @@ func TestPeerThatStopsBeatingIsForgotten(t *testing.T) {
 
 func TestExternalStartErrors(t *testing.T) {
 	s := brokertest.StartNATS(t, 0, nil)
+	narrow := brokertest.StartNATS(t, 0, func(o *server.Options) {
+		o.Authorization = ""
+		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+			Subscribe: &server.SubjectPermission{Allow: []string{"other.>"}},
+		}}}
+	})
+	o := broker.DefaultOptions()
+	o.URL, o.User, o.Password = narrow.ClientURL(), "u", "p"
+	if b, err := broker.Open(t.Context(), o, brokertest.NewRecorder(), nil); err == nil || !strings.Contains(err.Error(), "subscribe to gc.>") {
+		if err == nil {
+			b.Close()
+		}
+		t.Errorf("a login without permissions: Open = %v", err)
+	}
 	for name, c := range map[string]struct {
 		url, token, want string
 	}{

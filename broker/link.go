@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,13 +32,14 @@ var errClosed = errors.New("broker closed")
 // writer never holds mu while it does: with a synchronous pipe to the embedded server either would deadlock both ends.
 type link struct {
 	// static
-	name  string // "relay" or "control", for logs
-	dial  func(ctx context.Context) (*reader, *serverInfo, error)
-	msg   func(f *frame)        // on the reader's goroutine
-	up    func(info serverInfo) // before anything is read; must only append
-	down  func(err error)       // after the last msg of this connection
-	alive bool                  // a lost peer shows only by silence: send pings
-	log   *slog.Logger
+	name   string // "relay" or "control", for logs
+	dial   func(ctx context.Context) (*reader, *serverInfo, error)
+	msg    func(f *frame)        // on the reader's goroutine
+	up     func(info serverInfo) // before anything is read; must only append
+	down   func(err error)       // after the last msg of this connection
+	denied func(what string)     // NATS refuses a subject; the connection goes on
+	alive  bool                  // a lost peer shows only by silence: send pings
+	log    *slog.Logger
 
 	maxPayload atomic.Int64
 	reconnects atomic.Uint64
@@ -188,7 +190,11 @@ func (l *link) read(r *reader) error {
 				l.maxPayload.Store(info.MaxPayload)
 			}
 		case opErr:
-			last = fmt.Errorf("nats: %s", f.body)
+			if bytes.HasPrefix(f.body, []byte("Permissions Violation")) {
+				l.denied(string(f.body))
+			} else {
+				last = fmt.Errorf("nats: %s", f.body)
+			}
 			l.log.Warn("broker link: NATS reports an error", "err", string(f.body))
 		}
 	}

@@ -96,6 +96,10 @@ func (b *Broker) onHello(f *frame) {
 	}
 	reply := string(f.reply)
 	b.mu.Lock()
+	if b.left {
+		b.mu.Unlock()
+		return
+	}
 	b.count.hellos.Add(1)
 	if why := b.mismatch(&c); why != "" {
 		if b.stays(&c) {
@@ -201,13 +205,25 @@ func (b *Broker) dropPeer(p *peer) {
 // beat says that this node lives. mu is held.
 func (b *Broker) beat(now time.Time) {
 	b.lastBeat = now
+	if b.left {
+		return
+	}
 	b.relay.publish(b.sub.beat, b.card(false).encode())
 }
 
 // greet has the next tick say hello to all. mu is held.
 func (b *Broker) greet() { b.greeting = true }
 
+// leave tells the others that this node is gone to them; a heartbeat behind it would bring it back. mu is held.
+func (b *Broker) leave() bool {
+	b.left = true
+	return b.relay.publish(b.sub.bye, b.card(false).encode())
+}
+
 func (b *Broker) sayHello() {
+	if b.left {
+		return
+	}
 	b.relay.request(b.sub.hello, b.sub.relayInbox+"h", b.card(false).encode())
 }
 

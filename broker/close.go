@@ -1,0 +1,82 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Drain takes no more messages, finishes those in hand, tells the other nodes, and sends NATS clients elsewhere. Publish and Join
+// fail with ErrUnavailable from then on; what other nodes publish is delivered until it returns. It does so when ctx ends at the latest.
+func (b *Broker) Drain(ctx context.Context) error {
+	b.mu.Lock()
+	if b.draining || b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.draining = true
+	b.mu.Unlock()
+	b.decideIngress() // unsubscribes
+	err := b.control.flush(ctx)
+	b.mu.Lock()
+	b.serving = false
+	b.why = "draining"
+	b.relay.setServing(false)
+	done := b.failAll(ErrUnavailable)
+	b.leave()
+	b.mu.Unlock()
+	done.call()
+	err = errors.Join(err, b.relay.flush(ctx))
+	if b.embedded == nil {
+		return err
+	}
+	b.relay.stop()
+	b.control.stop()
+	left := make(chan struct{})
+	b.spawn(func() { // ends within lameDuck, or with the server's shutdown; Close waits
+		defer close(left)
+		b.embedded.LameDuckShutdown()
+	})
+	select {
+	case <-left:
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err())
+	}
+	return err
+}
+
+// Close ends everything: it says goodbye, closes the links, and shuts the embedded server down. It may be called again.
+func (b *Broker) Close() error {
+	b.close.Do(func() {
+		b.mu.Lock()
+		b.closed = true
+		b.serving = false
+		b.relay.setServing(false)
+		b.coalesce.Stop()
+		done := b.failAll(ErrUnavailable)
+		saying := b.leave()
+		b.mu.Unlock()
+		done.call()
+		if saying {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			b.relay.flush(ctx)
+			cancel()
+		}
+		b.cancel()
+		b.workMu.Lock()
+		b.ended = true
+		b.workMu.Unlock()
+		b.relay.stop()
+		b.control.stop()
+		b.endMeeting()
+		if b.embedded != nil {
+			b.embedded.Shutdown()
+			b.embedded.WaitForShutdown()
+		}
+		b.work.Wait()
+		if b.storeLock != nil {
+			b.storeLock.Close() // unlocks
+		}
+	})
+	return nil
+}
