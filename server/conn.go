@@ -67,6 +67,7 @@ type conn struct {
 	partialAt uint32 // tick the incomplete message began
 	limitedAt uint32 // tick since which every second saw a refused op; 0 = none
 	limitedTo uint32 // the last such tick
+	loggedAt  uint32 // tick of the last refused op that was logged as info
 	expires   int64  // unix seconds the identity ends; 0 = never
 
 	msgs, bytes, pings gcra

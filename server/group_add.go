@@ -92,14 +92,14 @@ func (o *owner) groupAdded(a *addition) {
 			}
 			o.sendJSON(a.slot, wire.AppendOKGroups(o.json[:0], a.id, replies))
 		}
-		for _, e := range a.errs {
+		for i, e := range a.errs {
 			if e != nil {
-				o.node.counters.refusedOp(e.code)
+				o.refused(a.slot, []byte(a.names[i]), e)
 			}
 		}
 	case a.errs[0] != nil:
 		e := a.errs[0]
-		o.node.counters.refusedOp(e.code)
+		o.refused(a.slot, []byte(a.names[0]), e)
 		o.sendJSON(a.slot, wire.AppendError(o.json[:0], a.hasID, a.id, e.code, e.text))
 	case a.hasID:
 		o.sendJSON(a.slot, wire.AppendOK(o.json[:0], a.id, []byte(a.names[0])))

@@ -144,8 +144,12 @@ func (s *sock) send(format string, args ...any) {
 func (s *sock) frame() ws.Frame {
 	s.t.Helper()
 	s.SetReadDeadline(time.Now().Add(patience))
-	f, err := ws.ReadFrame(s.r)
+	h, err := ws.ReadHeader(s.r)
 	if err != nil {
+		s.t.Fatalf("read: %v", err)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	if _, err := io.ReadFull(s.r, f.Payload); err != nil {
 		s.t.Fatalf("read: %v", err)
 	}
 	return f
@@ -186,6 +190,31 @@ func (s *sock) wantClose(code int) {
 			return
 		}
 	}
+}
+
+func TestANodeOnItsEmbeddedBroker(t *testing.T) {
+	bothModes(t, func(t *testing.T, mode string) {
+		n := startNode(t, testConfig(t, mode))
+		a, b := dial(t, n, "/ws", "a"), dial(t, n, "/ws", "b")
+		for _, s := range []*sock{a, b} {
+			s.want(`{"op":"welcome"}`)
+			s.send(`{"op":"group_add","id":1,"group":"chat.7"}`)
+			s.want(`{"op":"ok","id":1}`)
+		}
+		for i := range 1000 {
+			a.send(`{"op":"group_send","group":"chat.7","data":%d,"echo":false}`, i)
+		}
+		for i := range 1000 {
+			b.want(fmt.Sprintf(`{"op":"message","group":"chat.7","data":%d,"from":"a"}`, i))
+		}
+		if err := n.Ready(); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := n.Groups(t.Context())
+		if got := fmt.Sprint(rows); err != nil || got != "[{chat.7 2} {user.a 1} {user.b 1}]" {
+			t.Fatalf("Groups = %v, %v", got, err)
+		}
+	})
 }
 
 func TestAWelcomeNamesTheUserAndItsGroups(t *testing.T) {

@@ -2,6 +2,8 @@ package server
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"slices"
 
 	"github.com/gatecast/gatecast/broker/subject"
@@ -99,12 +101,35 @@ func (o *owner) ok(slot uint32, op *wire.Op, group []byte) {
 	}
 }
 
+// refused counts and logs a refused op: for a conn the first in a second as info, the others for who debugs, so
+// that a flood does not fill the disk.
+func (o *owner) refused(slot uint32, group []byte, e *opError) {
+	o.node.counters.refusedOp(e.code)
+	level, c, now := slog.LevelDebug, o.conns.at(slot), max(o.loop.Now(), 1)
+	if c.loggedAt != now {
+		c.loggedAt, level = now, slog.LevelInfo
+	}
+	if !o.log.Enabled(context.Background(), level) {
+		return
+	}
+	if len(group) > subject.MaxName {
+		group = group[:subject.MaxName]
+	}
+	o.log.Log(context.Background(), level, "op refused", "code", e.code, "detail", e.text, "group", string(group),
+		"conn", c.id, "addr", c.address(), "user", o.user(slot))
+}
+
+// user is the id of the conn's user, "" before the login.
+func (o *owner) user(slot uint32) string {
+	if l := o.logins[slot]; l != nil {
+		return l.ID
+	}
+	return ""
+}
+
 // refuseOp answers a refused op. Without an id it is said all the same, for nothing else would tell.
 func (o *owner) refuseOp(slot uint32, op *wire.Op, e *opError) {
-	o.node.counters.refusedOp(e.code)
-	if e.code == wire.CodeInternal {
-		o.logConn(slot, "op failed", "op", string(op.Name), "detail", e.text)
-	}
+	o.refused(slot, op.Group, e)
 	o.sendJSON(slot, wire.AppendError(o.json[:0], op.HasID, op.ID, e.code, e.text))
 }
 

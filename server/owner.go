@@ -141,8 +141,8 @@ func (o *owner) sendJSON(slot uint32, b []byte) {
 func (o *owner) logConn(slot uint32, msg string, args ...any) {
 	c := o.conns.at(slot)
 	args = append(args, "conn", c.id, "addr", c.address())
-	if l := o.logins[slot]; l != nil {
-		args = append(args, "user", l.ID)
+	if user := o.user(slot); user != "" {
+		args = append(args, "user", user)
 	}
 	o.log.Info(msg, args...)
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/broker"
 	"github.com/gatecast/gatecast/broker/subject"
-	"github.com/gatecast/gatecast/server/wire"
 	"github.com/gatecast/gatecast/server/ws"
 )
 
@@ -190,7 +189,7 @@ func (r *route) groupsFor(params []string, id *authn.Identity, conn uuid.UUID) (
 // rawSend publishes what a raw conn sent to the group of its route.
 func (o *owner) rawSend(slot uint32, c *conn, ev ws.Event) {
 	if !o.ratedBytes(c, len(ev.Payload)) || !o.ratedMessage(c) {
-		o.node.counters.refusedOp(wire.CodeRateLimited)
+		o.refused(slot, nil, errRate)
 		o.limited(slot, c)
 		return
 	}
@@ -214,7 +213,7 @@ func (o *owner) rawSend(slot uint32, c *conn, ev ws.Event) {
 			o.end(slot, ending{code: closeTooLarge, reason: "the message is larger than the broker carries", word: "too_large"})
 			return
 		}
-		o.node.counters.refusedOp(refuseOp(err).code)
+		o.refused(slot, m.Group, refuseOp(err))
 		o.end(slot, ending{code: closeOverloaded, reason: "the message cannot be sent now; reconnect and retry", word: "publish_failed",
 			retryMin: retryMinMS, retryMax: retryMaxMS})
 	}

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -22,8 +23,12 @@ func TestFramesReadBackByGobwas(t *testing.T) {
 			"AppendMaskedFrame": AppendMaskedFrame([]byte("before"), OpText, payload, mask)[6:],
 		} {
 			in := bytes.NewReader(frame)
-			f, err := ws.ReadFrame(in)
+			header, err := ws.ReadHeader(in)
 			if err != nil {
+				t.Fatalf("%s of %d bytes: %v", name, n, err)
+			}
+			f := ws.Frame{Header: header, Payload: make([]byte, header.Length)}
+			if _, err := io.ReadFull(in, f.Payload); err != nil {
 				t.Fatalf("%s of %d bytes: %v", name, n, err)
 			}
 			if f.Header.Masked {
