@@ -45,7 +45,7 @@ func (b *Broker) Drain(ctx context.Context) error {
 	return err
 }
 
-// Close ends everything: it says goodbye, closes the links, and shuts the embedded server down. It may be called again.
+// Close ends everything: it says goodbye, closes the links, and shuts the embedded server down. It may be called again, but not by the handler.
 func (b *Broker) Close() error {
 	b.close.Do(func() {
 		b.mu.Lock()

@@ -395,3 +395,41 @@ func TestAskAllSaysWhoDidNotAnswer(t *testing.T) {
 		}
 	}
 }
+
+func TestNodesStartedTogether(t *testing.T) {
+	for range 3 {
+		var routes, listens []string
+		for range 3 {
+			addr := "127.0.0.1:" + freePort(t)
+			listens = append(listens, addr)
+			routes = append(routes, "nats://"+addr) // each node finds itself among its routes
+		}
+		nodes := make([]*brokertest.Node, 3)
+		var work sync.WaitGroup
+		for i := range nodes {
+			work.Go(func() {
+				o := brokertest.ClusterOptions(i, routes...)
+				o.Cluster.Listen = listens[i]
+				r := brokertest.NewRecorder()
+				b, err := broker.Open(t.Context(), o, r, brokertest.Log())
+				if err != nil {
+					t.Errorf("n%d: %v", i+1, err)
+					return
+				}
+				nodes[i] = &brokertest.Node{Broker: b, Recorder: r}
+			})
+		}
+		work.Wait()
+		if t.Failed() {
+			return
+		}
+		brokertest.WaitCluster(t, nodes...)
+		for i := range nodes {
+			joinThenSend(t, fmt.Sprintf("together.%d", i), 30, nodes[i], nodes[(i+1)%3])
+		}
+		for _, n := range nodes {
+			work.Go(func() { n.Close() }) // and end together
+		}
+		work.Wait()
+	}
+}

@@ -20,7 +20,7 @@ func Kill(b *Broker) {
 	b.embedded.WaitForShutdown()
 }
 
-// LinkConns closes the connections of both links, as a failing network does.
+// CutLinks closes the connections of both links, as a failing network does.
 func CutLinks(b *Broker) {
 	for _, l := range []*link{b.relay, b.control} {
 		l.mu.Lock()

@@ -23,7 +23,7 @@ const (
 
 const queueIngress = "ingress"
 
-// ingress is whether this node handles what services and native users publish.
+// ingressState is whether this node handles what services and native users publish.
 //
 // Embedded, every node handles what its own server's clients publish, for routes do not carry it: so one publisher's messages stay
 // in order. With broker.url one node handles all, the ready one with the lowest name:

@@ -313,7 +313,7 @@ func (b *Broker) forget(cid uint64) {
 }
 
 // DisconnectNative closes the native users' connections that match and returns their number. One that is just logging in is
-// verified again.
+// verified again. match is called with a lock held and must not call the broker.
 func (b *Broker) DisconnectNative(match func(user NativeUser) bool) int {
 	if b.embedded == nil {
 		return 0

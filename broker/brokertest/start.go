@@ -136,7 +136,7 @@ func StartNATS(t testing.TB, port int, adjust func(*server.Options)) *server.Ser
 	return s
 }
 
-// Join joins and waits for ready.
+// JoinWait joins and waits for ready.
 func (n *Node) JoinWait(t testing.TB, group string) {
 	t.Helper()
 	if err := n.TryJoin(group); err != nil {
@@ -151,7 +151,7 @@ func (n *Node) TryJoin(group string) error {
 	return <-done
 }
 
-// Send publishes text as JSON.
+// Send publishes a JSON text.
 func (n *Node) Send(t testing.TB, group, json string) {
 	t.Helper()
 	if err := n.Publish(&broker.Message{Group: []byte(group), Data: []byte(json)}); err != nil {

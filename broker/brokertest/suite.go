@@ -11,8 +11,8 @@ import (
 	"github.com/gatecast/gatecast/broker/subject"
 )
 
-// Suite checks what any set of connected nodes must do. dial publishes to node i's ingress like a service: it sends requests and
-// returns the answers.
+// Suite checks what any set of connected nodes must do. request sends a request with these headers to node's NATS address, as a
+// service does, and returns the answer.
 func Suite(t *testing.T, nodes []*Node, request func(t testing.TB, node int, subject string, data []byte, headers map[string]string) []byte) {
 	last := nodes[len(nodes)-1]
 	first := nodes[0]
