@@ -318,3 +318,21 @@ func TestSlowAuthenticationIsRefusedInTime(t *testing.T) {
 		t.Errorf("took %s", took)
 	}
 }
+
+func TestOddNamesNeedAnExactGrant(t *testing.T) {
+	n := natives(t, map[string]broker.NativeUser{
+		"wide":  {ID: "wide", Publish: []string{">", "*"}},
+		"exact": {ID: "exact", Publish: []string{"a..b"}},
+	})
+	n.JoinWait(t, "a..b")
+	for id, want := range map[string]string{"wide": `{"ok":false,"code":"forbidden"`, "exact": `{"ok":true}`} {
+		nc, _ := dialUser(t, n, id, id)
+		answer, err := nc.Request("gc.uin."+id+".a=2E=2Eb", []byte("1"), 5*time.Second)
+		if err != nil || !strings.HasPrefix(string(answer.Data), want) {
+			t.Errorf("%s: %v, want %s", id, err, want)
+		}
+	}
+	if got := n.WaitMessages(t, "a..b", 1); len(got) != 1 || got[0].From != "exact" {
+		t.Errorf("got %+v", got)
+	}
+}
