@@ -146,7 +146,7 @@ func derived(secret string) map[string]string {
 // gatecastConf is the config the site's own gatecast_keys command prints, as dotted keys.
 func (s *site) gatecastConf() conf {
 	s.t.Helper()
-	printed := s.manage("gatecast_keys")
+	printed := s.manage("gatecast_keys", "--with-database-password")
 	var tree map[string]any
 	if err := toml.Unmarshal([]byte(printed), &tree); err != nil {
 		s.t.Fatalf("gatecast_keys printed no TOML: %v\n%s", err, printed)

@@ -161,7 +161,7 @@ func anyVenv(t testing.TB) string {
 // pythonEnv is the environment Python programs run in: our client library comes from the tree.
 func pythonEnv(extra ...string) []string {
 	return append(append(cleanEnv(),
-		"PYTHONPATH=/tmp/e2estub:"+filepath.Join(repoRoot(), "clients/python/src"),
+		"PYTHONPATH="+filepath.Join(repoRoot(), "clients/python/src"),
 		"PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"), extra...)
 }
 

@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST
 
-from gatecast.django import publisher
+from gatecast.django import group_send
 
 
 @ensure_csrf_cookie
@@ -19,5 +19,5 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_POST
 def say(request: HttpRequest, group: str) -> HttpResponse:
     """Send the posted text to a group, from inside a request as a site does."""
-    publisher().group_send(group, {"text": request.POST["text"], "by": request.user.get_username()})
+    group_send(group, {"text": request.POST["text"], "by": request.user.get_username()})
     return JsonResponse({"ok": True})

@@ -63,7 +63,8 @@ USE_TZ = django.VERSION >= (5, 0)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 GATECAST = {
-    "servers": os.environ.get("SITE_NATS", "nats://127.0.0.1:4222").split(","),
+    "url": os.environ.get("SITE_NATS", "nats://127.0.0.1:4222"),
+    "user": "app",
     "token": os.environ.get("SITE_NATS_TOKEN", ""),
 }
 
