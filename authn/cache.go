@@ -51,8 +51,9 @@ func (c *cache) put(e *entry, now time.Time) {
 	if old := c.entries[e.key]; old != nil {
 		c.drop(old)
 	}
-	for oldest := c.ages.first; oldest != nil && (!now.Before(oldest.until) || c.limit > 0 && len(c.entries) >= c.limit); oldest = c.ages.first {
-		c.drop(oldest)
+	c.prune(now)
+	for c.limit > 0 && len(c.entries) >= c.limit {
+		c.drop(c.ages.first)
 	}
 	c.entries[e.key] = e
 	c.ages.add(e, byAge)
@@ -62,6 +63,13 @@ func (c *cache) put(e *entry, now time.Time) {
 	add(c.users, e.id.ID, e, byUser)
 	if e.id.SessionHash != "" {
 		add(c.sessions, e.id.SessionHash, e, bySession)
+	}
+}
+
+// prune drops what is old at the head of the list, which is nearly by age.
+func (c *cache) prune(now time.Time) {
+	for oldest := c.ages.first; oldest != nil && !now.Before(oldest.until); oldest = c.ages.first {
+		c.drop(oldest)
 	}
 }
 

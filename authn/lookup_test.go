@@ -144,6 +144,20 @@ func TestTheCacheIsBounded(t *testing.T) {
 	}
 }
 
+func TestPruneGivesBackWhatIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t, onlyDjango, one(hashed(true, accept)))
+		_, _ = c.Authenticate(t.Context(), cookie("a"))
+		if c.Prune(); c.Stats().CacheEntries != 1 {
+			t.Fatal("a login that is still good was given up")
+		}
+		advance(authn.DefaultOptions().CacheTTL)
+		if c.Prune(); c.Stats().CacheEntries != 0 {
+			t.Fatal("an old login was kept")
+		}
+	})
+}
+
 func TestAStormAsksOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := hashed(true, func(ctx context.Context, key string) (*authn.Identity, error) {

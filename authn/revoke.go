@@ -128,3 +128,13 @@ func sessionBytes(hash string) (b [32]byte, ok bool) {
 	_, err := hex.Decode(b[:], []byte(hash))
 	return b, err == nil
 }
+
+// Prune gives back the memory of cached answers that are too old to be used. Call it now and then; without new logins
+// nothing else would.
+func (c *Chain) Prune() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.accepted.prune(now)
+	c.others.prune(now)
+}

@@ -62,6 +62,7 @@ func TestASlowConnEndsOnceAndReadsWhy(t *testing.T) {
 }
 
 func TestAHalfClosedSlowConnEnds(t *testing.T) {
+	t.Parallel() // it waits, others need not
 	bothModes(t, func(t *testing.T, mode string) {
 		c := testConfig(t, mode)
 		c.Server.Limits.PendingAge = time.Second
@@ -146,6 +147,7 @@ func TestOpsGoOnBehindAnAddThatWasReadyAtOnce(t *testing.T) {
 }
 
 func TestAMessageTimeoutIsForOneMessage(t *testing.T) {
+	t.Parallel() // it waits, others need not
 	c := testConfig(t, "auto")
 	c.Server.Limits.MessageTimeout = 2 * time.Second
 	n, _ := startAlone(t, c)

@@ -300,6 +300,7 @@ func TestRefusedLogins(t *testing.T) {
 }
 
 func TestLoginByMessage(t *testing.T) {
+	t.Parallel() // it waits, others need not
 	bothModes(t, func(t *testing.T, mode string) {
 		n, _ := startAlone(t, testConfig(t, mode))
 		s := dial(t, n, "/ws", "")

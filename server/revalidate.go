@@ -27,18 +27,26 @@ func (n *Node) revalidateUser(ctx context.Context, user string) controlAnswer {
 	return controlAnswer{OK: true, Conns: conns}
 }
 
-// sweep looks again at every login, each interval, until ctx ends.
+// pruneEvery is how often cached logins that are too old are given up.
+const pruneEvery = 15 * time.Second
+
+// sweep looks again at every login, each interval (0 is never), and keeps the cache small, until ctx ends.
 func (n *Node) sweep(ctx context.Context, interval time.Duration) {
-	if interval <= 0 {
-		return
+	prune := time.NewTicker(pruneEvery)
+	defer prune.Stop()
+	var sweep <-chan time.Time
+	if interval > 0 {
+		t := time.NewTicker(interval)
+		defer t.Stop()
+		sweep = t.C
 	}
-	t := time.NewTicker(interval)
-	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case <-prune.C:
+			n.chain.Prune()
+		case <-sweep:
 			ids := n.identities(func(id *authn.Identity) bool { return id.ID != "" })
 			n.recheck(ctx, ids, false)
 			n.counters.sweeps.Add(1)

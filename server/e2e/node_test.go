@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -188,10 +190,18 @@ func (n *node) finish() {
 			break
 		}
 	}
+	if !slices.Contains(n.flags, "-dev") { // which prints ready tokens
+		if found := secret.FindStringIndex(log); found != nil {
+			n.t.Errorf("the log of node %s shows a credential: %s", n.name, log[max(0, found[0]-200):min(len(log), found[1]+20)])
+		}
+	}
 	if n.t.Failed() {
 		n.t.Logf("last lines of node %s:\n%s", n.name, n.logs.tail(40))
 	}
 }
+
+// secret matches what no log may show: our own credentials and anything that looks like a JWT.
+var secret = regexp.MustCompile(strings.Join([]string{jwtSecret, serviceToken, spyToken, clusterToken, adminKey, readKey, publishKey, `eyJ[\w-]{8,}\.eyJ`}, "|"))
 
 // kill ends the node as a crash would.
 func (n *node) kill() {
