@@ -45,6 +45,7 @@ type NativeUser struct {
 	Subscribe, Publish, Deny []string
 	Expires                  time.Time // zero = never
 	SessionHash              string
+	Login                    any // the handler's own; the broker keeps it for NativeUsers
 }
 
 // Answer is one node's answer to AskAll.

@@ -312,6 +312,19 @@ func (b *Broker) forget(cid uint64) {
 	}
 }
 
+// NativeUsers returns the native users that are connected, one for each connection.
+func (b *Broker) NativeUsers() []NativeUser {
+	b.doorMu.Lock()
+	defer b.doorMu.Unlock()
+	var users []NativeUser
+	for _, v := range b.visitors {
+		if v.user != nil {
+			users = append(users, *v.user)
+		}
+	}
+	return users
+}
+
 // DisconnectNative closes the native users' connections that match and returns their number. One that is just logging in is
 // verified again. match is called with a lock held and must not call the broker.
 func (b *Broker) DisconnectNative(match func(user NativeUser) bool) int {

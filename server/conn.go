@@ -39,14 +39,15 @@ func (s connState) String() string { return stateNames[s] }
 
 // Flags of a conn.
 const (
-	flagRaw       uint8 = 1 << iota // on a [[routes]] path: no protocol of ours
-	flagData                        // raw route with deliver = "data"
-	flagAdding                      // has an entry in owner.adding
-	flagHeld                        // input is held back in owner.intake until an auth op is decided
-	flagPartial                     // has an entry in owner.partials
-	flagCounted                     // counts against conns_per_address
-	flagUserCount                   // counts against conns_per_user
-	flagUpgraded                    // 101 is sent: refusals are close frames from here on
+	flagRaw       uint16 = 1 << iota // on a [[routes]] path: no protocol of ours
+	flagData                         // raw route with deliver = "data"
+	flagAdding                       // has an entry in owner.adding
+	flagHeld                         // input is held back in owner.intake until an auth op is decided
+	flagPartial                      // has an entry in owner.partials
+	flagCounted                      // counts against conns_per_address
+	flagUserCount                    // counts against conns_per_user
+	flagExpiring                     // its session's time is over and is being looked at
+	flagUpgraded                     // 101 is sent: refusals are close frames from here on
 )
 
 // conn is one socket above the loop: no pointers, so the garbage collector does not look at the table of conns.
@@ -58,7 +59,7 @@ type conn struct {
 	port   uint16
 
 	state connState
-	flags uint8
+	flags uint16
 	route uint16 // index+1 in Node.routes; 0 = native protocol
 
 	opened    uint32 // tick of the accept
@@ -73,7 +74,7 @@ type conn struct {
 	msgs, bytes, pings gcra
 }
 
-func (c *conn) is(flag uint8) bool { return c.flags&flag != 0 }
+func (c *conn) is(flag uint16) bool { return c.flags&flag != 0 }
 
 func (c *conn) address() netip.Addr { return netip.AddrFrom16(c.addr).Unmap() }
 

@@ -327,6 +327,6 @@ func (n *Node) AuthenticateNative(ctx context.Context, token, remote string) (br
 	n.log.Info("native login accepted", "user", id.ID, "verifier", id.Verifier, "addr", remote)
 	return broker.NativeUser{
 		ID: id.ID, Subscribe: append(slices.Clone(p.Subscribe), p.Join...), Publish: p.Publish, Deny: p.Deny,
-		Expires: id.Expires, SessionHash: id.SessionHash,
+		Expires: id.Expires, SessionHash: id.SessionHash, Login: id,
 	}, nil
 }

@@ -122,6 +122,7 @@ func (b *loopback) Name() string                                      { return "
 func (b *loopback) Ready() error                                      { return nil }
 func (b *loopback) ClientURL() string                                 { return "" }
 func (b *loopback) Stats() broker.Stats                               { return broker.Stats{} }
+func (b *loopback) NativeUsers() []broker.NativeUser                  { return nil }
 func (b *loopback) DisconnectNative(func(broker.NativeUser) bool) int { return 0 }
 func (b *loopback) Drain(context.Context) error                       { return nil }
 func (b *loopback) Close() error                                      { return nil }

@@ -40,8 +40,7 @@ type Broker interface {
 	Publisher
 	Interest
 	Cluster
-	// DisconnectNative closes the native users' connections that match.
-	DisconnectNative(match func(broker.NativeUser) bool) int
+	NativeDoor
 	// Drain finishes what is in hand and takes no more.
 	Drain(ctx context.Context) error
 	// Close ends everything.
@@ -67,6 +66,12 @@ type Cluster interface {
 	Ready() error
 	ClientURL() string
 	Stats() broker.Stats
+}
+
+// NativeDoor is the users who came in by NATS.
+type NativeDoor interface {
+	NativeUsers() []broker.NativeUser
+	DisconnectNative(match func(broker.NativeUser) bool) int
 }
 
 // Node is one process of the cluster: sockets on one side, the broker on the other. Its methods may be called
@@ -110,8 +115,9 @@ type Node struct {
 	refusing  atomic.Bool   // no more conns
 	stopped   chan struct{} // closed when the loops are gone
 	link      atomic.Pointer[string]
+	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
-	tasks     sync.WaitGroup // the sweep
+	tasks     sync.WaitGroup // the sweep and what loops have looked up
 }
 
 // nodeOptions is Options with what other sections add.
@@ -214,9 +220,8 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 		workers = 8 * runtime.GOMAXPROCS(0)
 	}
 	n.logins.start(n, workers)
-	sweepCtx, cancel := context.WithCancel(context.Background())
-	n.cancel = cancel
-	n.tasks.Go(func() { n.sweep(sweepCtx, n.opts.revalidate) }) // ends with cancel, in Close
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.tasks.Go(func() { n.sweep(n.ctx, n.opts.revalidate) }) // ends with cancel, in Close
 	return n, nil
 }
 

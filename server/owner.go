@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/broker"
 	"github.com/gatecast/gatecast/server/hub"
 	"github.com/gatecast/gatecast/server/loop"
@@ -35,14 +36,15 @@ type owner struct {
 	late      map[uint32][]*addition // the backend's group_adds for conns that are not welcomed yet
 	rawGroups map[uint32]string      // the group that a raw conn's messages go to
 
-	dec   wire.Decoder
-	msg   broker.Message // scratch of group_send
-	json  []byte         // scratch: one JSON reply
-	frame []byte         // scratch: one frame
-	text  []byte         // scratch: ids of the message in hand
-	name  []byte         // scratch: its group
-	slow  []uint32       // scratch: members that a delivery found slow
-	now   time.Duration  // since the node's start, read once for each socket's bytes
+	dec     wire.Decoder
+	msg     broker.Message    // scratch of group_send
+	json    []byte            // scratch: one JSON reply
+	frame   []byte            // scratch: one frame
+	text    []byte            // scratch: ids of the message in hand
+	name    []byte            // scratch: its group
+	expired []*authn.Identity // scratch of a tick: sessions whose time is over
+	slow    []uint32          // scratch: members that a delivery found slow
+	now     time.Duration     // since the node's start, read once for each socket's bytes
 
 	drain drainWalk
 }

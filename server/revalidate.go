@@ -19,8 +19,6 @@ func (n *Node) revalidateUser(ctx context.Context, user string) controlAnswer {
 	n.revoked.user(user)
 	ids := n.identities(func(id *authn.Identity) bool { return id.ID == user })
 	conns, unsure := n.recheck(ctx, ids, true)
-	// A native user's permissions are fixed at connect: it comes back with the new ones.
-	n.broker.DisconnectNative(func(u broker.NativeUser) bool { return u.ID == user })
 	if unsure {
 		return controlAnswer{Code: wire.CodeUnavailable, Message: "the login cannot be looked at now; the next sweep will"}
 	}
@@ -54,7 +52,7 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// identities returns the distinct logins of this node that want chooses.
+// identities returns the distinct logins of this node, by socket and by NATS, that want chooses.
 func (n *Node) identities(want func(*authn.Identity) bool) []*authn.Identity {
 	found := make([][]*authn.Identity, len(n.owners))
 	ok := n.onLoops(func(o *owner) {
@@ -71,12 +69,20 @@ func (n *Node) identities(want func(*authn.Identity) bool) []*authn.Identity {
 	}
 	seen := make(map[*authn.Identity]bool)
 	var ids []*authn.Identity
+	add := func(id *authn.Identity) {
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
 	for _, part := range found {
 		for _, id := range part {
-			if !seen[id] {
-				seen[id] = true
-				ids = append(ids, id)
-			}
+			add(id)
+		}
+	}
+	for _, u := range n.broker.NativeUsers() {
+		if id, ok := u.Login.(*authn.Identity); ok && want(id) {
+			add(id)
 		}
 	}
 	return ids
@@ -98,9 +104,6 @@ func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool)
 		switch {
 		case errors.As(r.Err, &refused):
 			changes[ids[i]] = change{err: refused}
-			if hash := ids[i].SessionHash; hash != "" {
-				n.broker.DisconnectNative(func(u broker.NativeUser) bool { return u.SessionHash == hash })
-			}
 		case r.Err != nil:
 			n.counters.sweepErrors.Add(1)
 			unsure = true
@@ -113,6 +116,12 @@ func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool)
 	if len(changes) == 0 {
 		return 0, unsure
 	}
+	// A native user's permissions are fixed at connect: if it may, it comes back with the new ones.
+	n.broker.DisconnectNative(func(u broker.NativeUser) bool {
+		id, ok := u.Login.(*authn.Identity)
+		_, isChanged := changes[id]
+		return ok && isChanged
+	})
 	var changed counter
 	n.onLoops(func(o *owner) {
 		for i, l := range o.logins {
@@ -135,6 +144,24 @@ func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool)
 		}
 	})
 	return int(changed.Load()), unsure
+}
+
+// recheckExpired looks again at sessions whose time is over, for the site may have extended them, and ends the conns of
+// those that it has not.
+func (n *Node) recheckExpired(ctx context.Context, ids []*authn.Identity) {
+	n.recheck(ctx, ids, false)
+	expired := make(map[*authn.Identity]bool)
+	for _, id := range ids {
+		expired[id] = true
+	}
+	n.onLoops(func(o *owner) {
+		for slot, l := range o.logins {
+			if c := o.conns.at(uint32(slot)); l != nil && expired[l.Identity] && c.state == stateOpen {
+				o.loop.Blame(uint32(slot))
+				o.end(uint32(slot), expiredLogin)
+			}
+		}
+	})
 }
 
 // regrantAll compiles the grants of every conn again, after the rules changed.

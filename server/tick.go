@@ -32,7 +32,15 @@ func (o *owner) Tick(now uint32) {
 			o.dueNow(uint32(slot), o.conns.at(uint32(slot)), now)
 		}
 	}
+	if ids := o.expired; len(ids) > 0 {
+		o.expired = nil
+		o.node.tasks.Go(func() { // ends with the verifiers' answer, within authn.timeout
+			o.node.recheckExpired(o.node.ctx, ids)
+		})
+	}
 }
+
+var expiredLogin = ending{code: closeUnauthorized, reason: "the login has expired; log in again", word: "expired"}
 
 // dueNow does what a conn's deadlines ask for and sets the next.
 func (o *owner) dueNow(slot uint32, c *conn, now uint32) {
@@ -53,7 +61,13 @@ func (o *owner) dueOpen(slot uint32, c *conn, now uint32) {
 	limits := o.node.bounds.Load()
 	switch {
 	case c.expires != 0 && time.Now().Unix() >= c.expires:
-		o.end(slot, ending{code: closeUnauthorized, reason: "the login has expired; log in again", word: "expired"})
+		if id := o.logins[slot].Identity; id.SessionHash != "" && !c.is(flagExpiring) { // a site may extend its sessions
+			c.flags |= flagExpiring
+			o.expired = append(o.expired, id)
+			o.due[slot] = o.deadline(o.node.opts.authTimeout)
+			return
+		}
+		o.end(slot, expiredLogin)
 		return
 	case c.partialAt != 0 && limits.MessageTimeout > 0 && float64(now-c.partialAt) > limits.MessageTimeout.Seconds():
 		o.end(slot, ending{code: closeProtocol, reason: "a message stayed incomplete for too long", word: "message_timeout"})
@@ -114,6 +128,7 @@ func (o *owner) attend(slot uint32, c *conn) {
 // setExpiry notes when the login ends by itself.
 func (o *owner) setExpiry(slot uint32, c *conn, id *authn.Identity) {
 	c.expires = 0
+	c.flags &^= flagExpiring
 	if !id.Expires.IsZero() {
 		c.expires = id.Expires.Unix()
 	}
