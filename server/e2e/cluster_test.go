@@ -152,7 +152,10 @@ func TestKilledNode(t *testing.T) {
 	for _, s := range []*socket{left, right, lost} {
 		s.add("room.traffic")
 	}
-	restless := startReconnecting(t, []*node{c, a, b}, "restless", "room.traffic")
+	var restless []*reconnecting
+	for i := range 20 {
+		restless = append(restless, startReconnecting(t, []*node{c, a, b}, "restless"+strconv.Itoa(i), "room.traffic"))
+	}
 
 	const total = 600
 	for i := range total {
@@ -178,8 +181,10 @@ func TestKilledNode(t *testing.T) {
 	if code := lost.end().Code; code != 1006 {
 		t.Errorf("the dead node's socket ended with %d, want 1006", code)
 	}
-	// Its client is back in its group on another node.
-	restless.wantBack(t, func(data string) { left.groupSend("room.traffic", data) })
+	// Its clients are back in their group on another node.
+	for _, r := range restless {
+		r.wantBack(t, func(data string) { left.groupSend("room.traffic", data) })
+	}
 	for _, n := range []*node{a, b} {
 		n.waitPeers(2)
 	}
@@ -240,4 +245,38 @@ func TestGroupNames(t *testing.T) {
 		member.wantData(name, i)
 	}
 	member.quiet()
+}
+
+// TestUserInterestExact: one subscription a user instead of one for all; the promises are the same. The routes are
+// names here, as in Kubernetes.
+func TestUserInterestExact(t *testing.T) {
+	t.Parallel()
+	routes := []string{"nats://" + freeAddr(t), "nats://" + freeAddr(t)}
+	var named []string
+	for _, r := range routes {
+		named = append(named, strings.Replace(r, "127.0.0.1", "localhost", 1))
+	}
+	var nodes []*node
+	for i, name := range []string{"a", "b"} {
+		nodes = append(nodes, launchNode(t, name, conf{
+			"broker.user_interest": "exact", "server.limits.messages_per_second": 0, "broker.cluster.routes": named,
+		}.over(clusterConf(routes, i))))
+	}
+	for _, n := range nodes {
+		n.waitReady()
+		n.waitPeers(2)
+	}
+	for i := range 30 {
+		user := "u" + strconv.Itoa(i)
+		s := dialUser(t, nodes[i%2], user)
+		// From the moment of the welcome, also across nodes.
+		nodes[(i+1)%2].groupSend("user."+user, i)
+		s.wantData("user."+user, i)
+	}
+	for i := range 30 {
+		member, sender := dialUser(t, nodes[0], "m"), dialUser(t, nodes[1], "s")
+		if err := joinRound(member, sender, "room."+strconv.Itoa(i), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

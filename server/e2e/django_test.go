@@ -398,7 +398,7 @@ func TestDjangoCustomUser(t *testing.T) {
 			if db == "postgres" {
 				o.postgres = pgtest.Start(t)
 			}
-			p := newPair(t, o, nil)
+			p := newPair(t, o, conf{"authn.revalidate": "1s"})
 			ada := p.create("ada", password, map[string]any{"groups": []string{"Editors"}})
 			if len(ada) != 36 {
 				t.Fatalf("the id is %q, want a UUID", ada)
@@ -412,11 +412,136 @@ func TestDjangoCustomUser(t *testing.T) {
 			s.add("chat.1")
 			b.say("chat.1", "hi")
 			s.wantData("chat.1", map[string]any{"text": "hi", "by": "ada"})
+			// Nobody tells: the sweep finds out.
+			p.people.do(map[string]any{"do": "part", "username": "ada", "group": "Editors"})
+			if m := s.must("group_discarded"); m.str("group") != "desk" {
+				t.Errorf("got %v, want group_discarded of desk", m)
+			}
 			p.people.do(map[string]any{"do": "set", "username": "ada", "is_active": false})
-			p.revalidate(t, ada)
 			s.wantClosed(4401)
 		})
 	}
+}
+
+// TestPythonVerbs: what the Python client can do beside group_send, from a real site to real sockets.
+func TestPythonVerbs(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	p := newPair(t, siteOptions{release: releases[2]}, nil)
+	ada := p.create("ada", password, nil)
+	_, session := p.login("ada")
+	s := dialSession(t, p.a, session)
+	s.add("chat.1")
+	do := func(order map[string]any) map[string]any { return p.people.do(order) }
+	do(map[string]any{"do": "notify", "username": "ada", "data": map[string]any{"n": 1}})
+	s.wantData("user."+ada, map[string]any{"n": 1})
+	do(map[string]any{"do": "many", "group": "chat.1", "count": 500})
+	for i := range 500 {
+		s.wantData("chat.1", i)
+	}
+	do(map[string]any{"do": "asynchronous", "group": "chat.1", "count": 50})
+	for i := range 50 {
+		s.wantData("chat.1", i)
+	}
+	do(map[string]any{"do": "on_commit", "group": "chat.1", "data": "committed", "fail": false})
+	s.wantData("chat.1", "committed")
+	do(map[string]any{"do": "on_commit", "group": "chat.1", "data": "rolled back", "fail": true})
+	s.quiet()
+	do(map[string]any{"do": "disconnect", "username": "ada"})
+	s.wantClosed(4410)
+	if code, _ := do(map[string]any{"do": "bad_send", "group": "chat.>", "data": 1})["code"].(string); code != "bad_group" {
+		t.Errorf("group_send to chat.> raised %q, want bad_group", code)
+	}
+}
+
+// TestDjangoTwoSites: one node for two sites whose users have the same ids.
+func TestDjangoTwoSites(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	natsAddr := freeAddr(t)
+	c := conf{
+		"authn.chain": []string{"django:shop", "django:blog"}, "authn.carriers": []string{"cookie", "header"}, "authn.jwt.secret": nil,
+		"broker.listen": natsAddr,
+		"grants":        []conf{{"to": "authenticated", "subscribe": []string{"chat.>"}, "publish": []string{"chat.>"}}},
+	}
+	sites := map[string]*site{}
+	for i, name := range []string{"shop", "blog"} {
+		s := newSite(t, siteOptions{release: releases[i], secret: name + siteSecret, cookie: name + "id", nats: "nats://" + natsAddr})
+		s.serve()
+		for k, v := range s.gatecastConf() {
+			c[strings.Replace(k, "authn.django.", "authn.django.sites."+name+".", 1)] = v
+		}
+		c["authn.django.sites."+name+".user_prefix"] = name + ":"
+		sites[name] = s
+	}
+	n := startNode(t, "a", c)
+	for name, s := range sites {
+		id := s.create("ada", password, nil)
+		b := s.browser()
+		session := b.login("ada", password)
+		sock := dial(t, n, header{"Cookie: " + name + "id=" + session, "Origin: http://" + n.addr})
+		if sock.user != name+":"+id {
+			t.Errorf("welcome says %q, want %q", sock.user, name+":"+id)
+		}
+		sock.add("chat.1")
+		b.say("chat.1", "hi")
+		sock.wantData("chat.1", map[string]any{"text": "hi", "by": "ada"})
+		// A session of one site is nothing at the other.
+		for other := range sites {
+			if other != name {
+				refusedClose(t, n, "/ws", header{"Cookie: " + other + "id=" + session, "Origin: http://" + n.addr}, 4401, "unauthorized")
+			}
+		}
+		b.logout()
+		sock.wantClosed(4401)
+	}
+}
+
+// TestDjangoDatabaseDown: while the database cannot be reached nobody is thrown out; new logins are told to come
+// back, and can when it is there again.
+func TestDjangoDatabaseDown(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	o := siteOptions{release: releases[1], postgres: pgtest.Start(t)}
+	link := newProxy(t, fmt.Sprintf("127.0.0.1:%d", o.postgres.Port))
+	s := newSite(t, o)
+	s.serve()
+	printed := s.gatecastConf()
+	dsn := printed["authn.django.database"].(string)
+	printed["authn.django.database"] = strings.Replace(dsn, fmt.Sprintf(":%d/", o.postgres.Port), ":"+link.port()+"/", 1)
+	c := conf{
+		"authn.chain": []string{"django"}, "authn.carriers": []string{"cookie"}, "authn.jwt.secret": nil, "authn.cache_ttl": "0s", "authn.revalidate": "1s",
+	}
+	nodes := []*node{startNode(t, "a", c.over(printed)), startNode(t, "b", conf{"authn.reject": "http"}.over(c.over(printed)))}
+	s.create("ada", password, nil)
+	session := s.browser().login("ada", password)
+	open := dialSession(t, nodes[0], session)
+	link.cut()
+	for _, n := range nodes {
+		body := ""
+		eventually(t, patience, func() string { return "still ready without its database: " + body }, func() bool {
+			status, text, err := n.get("/readyz")
+			body = text
+			return err == nil && status == http.StatusServiceUnavailable
+		})
+	}
+	down := refusedClose(t, nodes[0], "/ws", cookieHeader(nodes[0], session), 4100, "unavailable")
+	if retry, _ := down.Op["retry"].([]any); len(retry) != 2 {
+		t.Errorf("ended with %v, want a retry hint", down)
+	}
+	if r := refusedHTTP(t, nodes[1], "/ws", cookieHeader(nodes[1], session), http.StatusServiceUnavailable); r.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	// Sweeps come and go, and the open socket stays.
+	before := nodes[0].metrics()
+	nodes[0].waitGrew(t, before, "gatecast_sweep_errors_total")
+	open.quiet()
+	link.mend()
+	for _, n := range nodes {
+		n.waitReady()
+	}
+	dialSession(t, nodes[0], session).leave()
+	open.quiet()
 }
 
 // TestDjangoKeyRotation: a login made with the old SECRET_KEY is good while that is among the fallbacks, on the
@@ -474,4 +599,33 @@ func TestDjangoKeysCommand(t *testing.T) {
 			t.Errorf("fallback %s is %v, want %v", name, got, want)
 		}
 	}
+}
+
+// TestOrigins: a list of origins has the meaning of Channels' AllowedHostsOriginValidator, and holds only for logins
+// that browsers send by themselves.
+func TestOrigins(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	s := newSite(t, siteOptions{release: releases[0]})
+	s.serve()
+	printed := s.gatecastConf()
+	n := startNode(t, "a", conf{"authn.chain": []string{"django", "jwt"}, "server.origins": []string{".example.com", "https://app.example.org"}}.over(printed))
+	s.create("ada", password, nil)
+	cookie := "Cookie: sessionid=" + s.browser().login("ada", password)
+	for origin, ok := range map[string]bool{
+		"https://example.com": true, "http://a.b.example.com:8443": true, "https://app.example.org": true, "https://app.example.org:443": true,
+		"http://app.example.org": false, "https://app.example.org:444": false, "https://evilexample.com": false, "https://example.com.evil.org": false,
+		"null": false, "file://": false, "": false,
+	} {
+		h := header{cookie}
+		if origin != "" {
+			h = append(h, "Origin: "+origin)
+		}
+		if ok {
+			dial(t, n, h).leave()
+		} else {
+			refusedHTTP(t, n, "/ws", h, http.StatusForbidden)
+		}
+	}
+	dial(t, n, append(bearer(token(t, "kim")), "Origin: https://evil.example")).leave()
 }

@@ -268,9 +268,6 @@ func hostiles() []hostile {
 		badHandshake("only a foreign subprotocol", "unknown_subprotocol", func(h *attacker) {
 			refusedHTTP(h, h.n, "/ws", append(bearer(token(h, "kim")), "Sec-WebSocket-Protocol: mqtt"), 400)
 		}),
-		badHandshake("wrong Origin with a cookie", "origin_other_host", func(h *attacker) {
-			refusedHTTP(h, h.n, "/ws", header{"Cookie: sessionid=abcdefgh", "Origin: https://evil.example"}, http.StatusForbidden)
-		}),
 	}
 }
 

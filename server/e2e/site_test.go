@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,6 +40,7 @@ type siteOptions struct {
 	customUser bool
 	secret     string
 	fallbacks  string // comma-separated
+	cookie     string // SESSION_COOKIE_NAME; "" = sessionid
 	nats       string // "nats://host:port" of the node whose ingress the views use
 }
 
@@ -47,9 +49,7 @@ const siteSecret = "e2e-site-secret-key-0123456789-0123456789-0123456789"
 // newSite migrates a fresh database and starts the people command; serve starts the web server.
 func newSite(t testing.TB, o siteOptions) *site {
 	t.Helper()
-	if o.secret == "" {
-		o.secret = siteSecret
-	}
+	o.secret, o.engine = cmp.Or(o.secret, siteSecret), cmp.Or(o.engine, "db")
 	s := &site{t: t, opts: o, python: venvPython(t, o.release), addr: freeAddr(t), log: newLogs()}
 	s.env = []string{
 		"SITE_SECRET_KEY=" + o.secret,
@@ -57,10 +57,8 @@ func newSite(t testing.TB, o siteOptions) *site {
 		"SITE_ENGINE=" + o.engine,
 		"SITE_NATS=" + o.nats,
 		"SITE_NATS_TOKEN=" + serviceToken,
+		"SITE_COOKIE=" + cmp.Or(o.cookie, "sessionid"),
 		"DJANGO_SETTINGS_MODULE=project.settings",
-	}
-	if o.engine == "" {
-		s.env[2] = "SITE_ENGINE=db"
 	}
 	if o.customUser {
 		s.env = append(s.env, "SITE_CUSTOM_USER=1")
@@ -233,7 +231,7 @@ func (b *browser) login(username, password string) string {
 		b.s.t.Fatal("the login page has no CSRF field")
 	}
 	b.post("/login/", url.Values{"username": {username}, "password": {password}, "csrfmiddlewaretoken": {m[1]}})
-	session := b.cookie("sessionid")
+	session := b.cookie(cmp.Or(b.s.opts.cookie, "sessionid"))
 	if session == "" {
 		b.s.t.Fatalf("login of %s set no session cookie", username)
 	}

@@ -49,6 +49,7 @@ if os.environ.get("SITE_POSTGRES"):
 else:
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["SITE_SQLITE"]}}
 
+SESSION_COOKIE_NAME = os.environ.get("SITE_COOKIE", "sessionid")
 SESSION_ENGINE = "django.contrib.sessions.backends." + os.environ.get("SITE_ENGINE", "db")
 # Tests log in often, and what a password hash costs is not what they are about.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -4,6 +4,7 @@ It stays running, because starting Django takes a second and a test gives many o
 one line: {"ok": true, …} or {"error": "…"}.
 """
 
+import asyncio
 import json
 import sys
 from datetime import timedelta
@@ -17,6 +18,9 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
+
+from gatecast import AsyncPublisher, GatecastError
+from gatecast.django import disconnect, get_publisher, group_send, notify
 
 
 class Command(BaseCommand):
@@ -97,3 +101,44 @@ class Command(BaseCommand):
         row = Session.objects.get(session_key=session)
         row.session_data = row.session_data[:-1] + ("B" if row.session_data[-1] == "A" else "A")
         row.save()
+
+    def do_notify(self, username: str, data: Any) -> None:
+        """Send to a user."""
+        notify(self.user(username), data)
+
+    def do_many(self, group: str, count: int) -> None:
+        """Send numbers in one call."""
+        get_publisher().group_send_many([(group, number) for number in range(count)])
+
+    def do_asynchronous(self, group: str, count: int) -> None:
+        """Send numbers from an event loop."""
+
+        async def send() -> None:
+            publisher = AsyncPublisher(settings.GATECAST["url"], user=settings.GATECAST["user"], token=settings.GATECAST["token"])
+            for number in range(count):
+                await publisher.group_send(group, number)
+            await publisher.close()
+
+        asyncio.run(send())
+
+    def do_on_commit(self, group: str, data: Any, fail: bool) -> None:
+        """Send when the transaction has committed, or roll it back."""
+        try:
+            with transaction.atomic(durable=False):
+                group_send(group, data, on_commit=True)
+                if fail:
+                    raise RuntimeError("roll back")
+        except RuntimeError:
+            pass
+
+    def do_disconnect(self, username: str) -> dict[str, int]:
+        """Close a user's sockets."""
+        return {"conns": disconnect(user=self.user(username))}
+
+    def do_bad_send(self, group: str, data: Any) -> dict[str, str]:
+        """Send what is refused, and tell the code."""
+        try:
+            group_send(group, data)
+        except GatecastError as err:
+            return {"code": err.code}
+        return {"code": "ok"}
