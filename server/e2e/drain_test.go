@@ -84,6 +84,7 @@ func TestDrainByAPI(t *testing.T) {
 		t.Fatalf("drain: %d %v", status, answer)
 	}
 	s.wantClosed(4200)
+	s.conn.Close() // else the node gives its last words 5 s to be read
 	select {
 	case <-n.done:
 	case <-time.After(patience):

@@ -153,7 +153,7 @@ func TestSlowConn(t *testing.T) {
 			by := standBy(t, n)
 			slow := dialUser(t, n, "slow")
 			slow.add("room.fast")
-			slow.conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+			slow.conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 			before, line := n.metrics(), n.logs.len()
 			body := strings.Repeat("x", 32<<10)
 			sent := 0

@@ -18,7 +18,7 @@ func wantOrder(s *socket, groups []string, total int) error {
 	for _, g := range groups {
 		next[g] = 0
 	}
-	deadline := time.Now().Add(3 * time.Minute)
+	deadline := time.Now().Add(2 * time.Minute)
 	for left := total * len(groups); left > 0; left-- {
 		m, err := s.tryNext(deadline)
 		if err != nil {
