@@ -2,6 +2,7 @@ package authn
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 )
@@ -103,9 +104,11 @@ func (t *tombstones) add(hash [32]byte, now time.Time, ttl time.Duration) (full 
 		}
 		t.head++
 	}
-	if t.head > len(t.queue)/2 {
+	// What was extended stays in the queue behind one that lasts long: a session revoked again and again must not fill it.
+	if waiting := len(t.queue) - t.head; t.head > len(t.queue)/2 || waiting > 2*len(t.until)+64 {
 		n := copy(t.queue, t.queue[t.head:])
-		t.queue, t.head = t.queue[:n], 0
+		t.queue = slices.DeleteFunc(t.queue[:n], func(one tombstone) bool { return t.until[one.hash] != one.until })
+		t.head = 0
 	}
 	if full = full && now.Sub(t.warned) > time.Minute; full {
 		t.warned = now
