@@ -22,10 +22,11 @@ type database struct {
 	timeout time.Duration  // of one query; 0 = the caller's alone
 	log     *slog.Logger
 
-	queries atomic.Pointer[queries] // nil until the tables have been looked at
+	queries atomic.Pointer[queries] // nil until the tables have been looked at, and when they turn out to have changed
 
 	// held by whoever looks at the tables
 	looking   chan struct{} // capacity 1, never closed: a lock that can be waited for with a ctx
+	seen      *schema       // of the last look that succeeded; nil = none did
 	failure   error         // of the last look
 	failureAt time.Time
 }
@@ -49,6 +50,8 @@ type dialect interface {
 	batch() int
 	// explain adds to an error what to do about it; lasting tells that trying again without a change by people is no use.
 	explain(err error) (explained error, lasting bool)
+	// undefined tells that a table or column of the query is not there.
+	undefined(err error) bool
 }
 
 // idKind is the type of the user's primary key.
@@ -64,6 +67,7 @@ const (
 type sessionRow struct {
 	data    string
 	expires time.Time // a wall clock in database.zone, told as if it were UTC: see database.wall
+	err     error     // the row cannot be read, which says nothing about the login
 }
 
 // userRow is what one row of the user table and its relations say.
@@ -134,7 +138,11 @@ func (d *database) ping(ctx context.Context) error {
 	return nil
 }
 
+// failed tells what a query was for. After a migration under us the tables are looked at again, by the next query.
 func (d *database) failed(doing string, err error) error {
+	if d.dialect.undefined(err) {
+		d.queries.Store(nil)
+	}
 	err, _ = d.dialect.explain(err)
 	return fmt.Errorf("%s: %w", doing, err)
 }
@@ -161,7 +169,8 @@ func (d *database) session(ctx context.Context, key string) (*sessionRow, error)
 	}
 	ctx, cancel := d.limit(ctx, d.timeout)
 	defer cancel()
-	var data, expires string
+	var data string
+	var expires sql.NullString
 	err = d.db.QueryRowContext(ctx, q.session, key).Scan(&data, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
@@ -169,18 +178,19 @@ func (d *database) session(ctx context.Context, key string) (*sessionRow, error)
 	if err != nil {
 		return nil, d.failed("read the session", err)
 	}
-	return newSessionRow(data, expires)
+	return newSessionRow(data, expires), nil
 }
 
-func newSessionRow(data, expires string) (*sessionRow, error) {
-	at, err := time.Parse(wallLayout, expires)
+// newSessionRow takes NULL too, which is what PostgreSQL makes of 'infinity'.
+func newSessionRow(data string, expires sql.NullString) *sessionRow {
+	at, err := time.Parse(wallLayout, expires.String)
 	if err != nil {
-		return nil, fmt.Errorf("read the session: expire_date is not a time like %q", wallLayout)
+		return &sessionRow{err: fmt.Errorf("read the session: expire_date is not a time like %q", wallLayout)}
 	}
-	return &sessionRow{data: data, expires: at}, nil
+	return &sessionRow{data: data, expires: at}
 }
 
-// sessions reads many rows at once, by key.
+// sessions reads many rows at once, by key. One that cannot be read does not keep the others from being read.
 func (d *database) sessions(ctx context.Context, keys []string) (map[string]*sessionRow, error) {
 	q, err := d.prepare(ctx)
 	if err != nil {
@@ -199,13 +209,12 @@ func (d *database) sessions(ctx context.Context, keys []string) (map[string]*ses
 	defer rows.Close()
 	found := make(map[string]*sessionRow, len(keys))
 	for rows.Next() {
-		var key, data, expires string
+		var key, data string
+		var expires sql.NullString
 		if err := rows.Scan(&key, &data, &expires); err != nil {
 			return nil, d.failed("read sessions", err)
 		}
-		if found[key], err = newSessionRow(data, expires); err != nil {
-			return nil, err
-		}
+		found[key] = newSessionRow(data, expires)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, d.failed("read sessions", err)

@@ -11,11 +11,13 @@ import (
 // dsn is a database address taken apart.
 type dsn struct {
 	path     string // SQLite: absolute, or relative to the working directory if there was no base
-	postgres string // PostgreSQL: the address as it was written
+	postgres string // PostgreSQL: the address, beginning with postgres://
 }
 
 // placeholderPassword stands in the address that manage.py gatecast_keys prints.
 const placeholderPassword = "PASSWORD"
+
+var errNotEncoded = errors.New("postgres address: a special character is not percent-encoded (password and port are the usual places: @ is %40, / is %2F, # is %23)")
 
 // parseDSN reads Options.Database. An error never repeats the address: it may hold a password.
 func parseDSN(address, base string) (dsn, error) {
@@ -27,7 +29,7 @@ func parseDSN(address, base string) (dsn, error) {
 	case "sqlite":
 		return parseSQLite(rest, base)
 	case "postgres", "postgresql":
-		return parsePostgres(address)
+		return parsePostgres("postgres://" + rest) // pgconn takes POSTGRES:// for something else, and tells it with the password
 	case "mysql", "mariadb":
 		return dsn{}, errors.New("MySQL and MariaDB are not supported yet: want postgres:// or sqlite://")
 	}
@@ -56,16 +58,10 @@ func parseSQLite(path, base string) (dsn, error) {
 func parsePostgres(address string) (dsn, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		// url.Error repeats the address; only its cause is told.
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		var escape url.EscapeError
-		if errors.As(err, &escape) || strings.Contains(err.Error(), "port") || strings.Contains(err.Error(), "userinfo") {
-			err = errors.New("a special character is not percent-encoded (password and port are the usual places: @ is %40, / is %2F)")
-		}
-		return dsn{}, fmt.Errorf("postgres address: %w", err)
+		return dsn{}, errNotEncoded // err repeats the address
+	}
+	if strings.Contains(u.EscapedPath(), "@") || strings.Contains(address, "#") {
+		return dsn{}, errNotEncoded // the end of a password, which would be told as the database's name
 	}
 	if password, _ := u.User.Password(); password == placeholderPassword {
 		return dsn{}, errors.New("PASSWORD is a placeholder: put the database user's password there, or the whole address into a file that database_file names")

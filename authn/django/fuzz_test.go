@@ -2,6 +2,7 @@ package django
 
 import (
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func FuzzDecodeLogin(f *testing.F) {
 
 // FuzzParseDSN: no panic, and no error that repeats a password.
 func FuzzParseDSN(f *testing.F) {
-	for _, s := range []string{"postgres://u:p@h:5432/n?sslmode=require", "sqlite:///srv/db.sqlite3", "sqlite://db", "mysql://h", "://", "postgres://[::1/n", "postgres://h:99999999/n", "x"} {
+	for _, s := range []string{"postgres://u:p@h:5432/n?sslmode=require", "sqlite:///srv/db.sqlite3", "sqlite://db", "mysql://h", "://", "postgres://[::1/n", "postgres://h:99999999/n", "POSTGRES://h/n?connect_timeout=x", "postgres://h/n?sslmode=x", "x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
@@ -74,6 +75,14 @@ func FuzzParseDSN(f *testing.F) {
 			d, err := parseDSN(a, "/base")
 			if err != nil && strings.Contains(err.Error(), password) {
 				t.Fatalf("parseDSN(%q) = %v, which holds the password", a, err)
+			}
+			if err == nil && d.postgres != "" {
+				db, _, err := openPostgres(d.postgres, 0, slog.New(slog.DiscardHandler))
+				if err == nil {
+					db.Close()
+				} else if strings.Contains(err.Error(), password) {
+					t.Fatalf("openPostgres(%q) = %v, which holds the password", a, err)
+				}
 			}
 			if err == nil && (d.path == "") == (d.postgres == "") {
 				t.Fatalf("parseDSN(%q) = %+v, want one of path and postgres", a, d)

@@ -127,8 +127,10 @@ func (o *Options) Validate() error {
 	if slices.Contains(o.Backends, "") {
 		add("backends holds an empty name")
 	}
-	if _, err := time.LoadLocation(o.TimeZone); err != nil || o.TimeZone == "" || o.TimeZone == "Local" {
-		add("time_zone is %q: want the site's TIME_ZONE, such as \"Europe/Berlin\"", o.TimeZone)
+	if !o.UseTZ {
+		if _, err := time.LoadLocation(o.TimeZone); err != nil || o.TimeZone == "" || o.TimeZone == "Local" {
+			add("time_zone is %q: want the site's TIME_ZONE, such as \"Europe/Berlin\"", o.TimeZone)
+		}
 	}
 	if len(o.UserPrefix) > 64 || strings.ContainsFunc(o.UserPrefix, isControl) {
 		add("user_prefix: want at most 64 bytes and no control characters")

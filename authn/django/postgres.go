@@ -29,7 +29,11 @@ type postgresDialect struct {
 func openPostgres(address string, timeout time.Duration, log *slog.Logger) (*sql.DB, dialect, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
-		return nil, nil, fmt.Errorf("postgres address: %w", err) // pgconn hides the password
+		var parse *pgconn.ParseConfigError
+		if errors.As(err, &parse) {
+			parse.ConnString = "authn.django.database" // pgconn would repeat the address, and hide the password as well as it can
+		}
+		return nil, nil, fmt.Errorf("postgres address: %w", err)
 	}
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if config.ConnectTimeout == 0 {
@@ -108,6 +112,12 @@ func (d postgresDialect) args(ids []string, kind idKind) (any, error) {
 		list[i], _ = strconv.ParseInt(id, 10, 64)
 	}
 	return list, nil
+}
+
+// undefined: undefined_table and undefined_column.
+func (postgresDialect) undefined(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "42P01" || e.Code == "42703")
 }
 
 // explain knows the SQLSTATEs a new site meets (PostgreSQL manual, appendix A).

@@ -98,6 +98,33 @@ func TestRevalidateAnotherUsersSession(t *testing.T) {
 	}
 }
 
+// A time that Django would not write says nothing about this login, and nothing at all about the others.
+func TestRevalidateOneUnreadableRow(t *testing.T) {
+	onEveryDatabase(t, plainSite, func(t *testing.T, s *site) {
+		s.addUser(account{id: "1"})
+		v := s.open()
+		s.login(aliceKey, "1")
+		s.login(bobKey, "1")
+		ids := []*authn.Identity{mustVerify(t, v, aliceKey), mustVerify(t, v, bobKey)}
+		odd := "soon"
+		if s.pg {
+			odd = "infinity"
+		}
+		s.exec(s.bind(`UPDATE django_session SET expire_date = '`+odd+`' WHERE session_key = $1`), aliceKey)
+		got := v.Revalidate(t.Context(), ids)
+		var refused *authn.Refused
+		if got[0].Err == nil || errors.As(got[0].Err, &refused) {
+			t.Errorf("the odd row = %v, want an error that is no refusal", got[0].Err)
+		}
+		if got[1] != (authn.Recheck{}) {
+			t.Errorf("the row beside it = %+v, want still good", got[1])
+		}
+		if _, err := v.Verify(t.Context(), cookie(aliceKey)); err == nil || errors.As(err, &refused) {
+			t.Errorf("Verify of the odd row = %v, want an error that is no refusal", err)
+		}
+	})
+}
+
 func TestRevalidateSignedCookies(t *testing.T) {
 	s := newSQLiteSite(t, plainSite, "delete")
 	s.addUser(account{id: "1"})

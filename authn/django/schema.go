@@ -19,6 +19,7 @@ type schema struct {
 	groupsTable, permsTable  string
 	groupsKey, permsKey      string // the columns there that point to the user
 	attributes               []string
+	missing                  []string // tables of groups and permissions that are not there
 }
 
 // queries are the SQL texts for a schema.
@@ -69,10 +70,26 @@ func (d *database) look(ctx context.Context) (*queries, error) {
 	if err := d.try(ctx, q); err != nil {
 		return nil, d.failed("try to read the Django tables", err)
 	}
-	if !s.groups || !s.permissions {
-		d.log.Info("the user model has no groups or permissions in the database; grants to group: and perm: match nobody of this site", "groups", s.groups, "permissions", s.permissions)
+	if d.seen != nil && (d.seen.groups && !s.groups || d.seen.permissions && !s.permissions) { // else what a group is denied would be allowed to it
+		return nil, wrong("tables of groups and permissions are gone that were there before (%s): put them back, or restart gatecast if the site does without", strings.Join(s.missing, ", "))
 	}
+	if d.seen == nil || len(d.seen.missing) != len(s.missing) {
+		d.warnMissing(s)
+	}
+	d.seen = s
 	return q, nil
+}
+
+// warnMissing says which rules of [[grants]] mean nothing here.
+func (d *database) warnMissing(s *schema) {
+	rules := `"group:" and "perm:"`
+	switch {
+	case s.groups && s.permissions:
+		return
+	case s.groups:
+		rules = `"perm:"`
+	}
+	d.log.Warn("the site's database lacks tables, so rules of [[grants]] to "+rules+" never match its users, and what such a rule denies is not denied", "missing", s.missing)
 }
 
 // wrongTable is an error of the settings or the site's migrations: trying again does not help.
@@ -136,15 +153,27 @@ func (d *database) detectRelations(ctx context.Context, s *schema) (err error) {
 	if err != nil {
 		return err
 	}
-	there := func(table string) bool {
-		columns, e := d.dialect.columns(ctx, d.db, table)
-		if e != nil && err == nil {
-			err = e
-		}
-		return len(columns) > 0
+	if s.groupsTable == "" {
+		s.missing = append(s.missing, o.UserTable+"_groups")
 	}
-	s.groups = s.groupsTable != "" && there(d.beside("auth_group"))
-	s.permissions = s.groups && s.permsTable != "" && there(d.beside("auth_permission")) && there(d.beside("auth_group_permissions")) && there(d.beside("django_content_type"))
+	if s.permsTable == "" {
+		s.missing = append(s.missing, o.UserTable+"_user_permissions")
+	}
+	there := func(tables ...string) bool {
+		all := true
+		for _, table := range tables {
+			columns, e := d.dialect.columns(ctx, d.db, d.beside(table))
+			if e != nil && err == nil {
+				err = e
+			}
+			if len(columns) == 0 {
+				all, s.missing = false, append(s.missing, d.beside(table))
+			}
+		}
+		return all
+	}
+	s.groups = there("auth_group") && s.groupsTable != ""
+	s.permissions = there("auth_permission", "auth_group_permissions", "django_content_type") && s.groups && s.permsTable != ""
 	return err
 }
 
@@ -172,7 +201,9 @@ func (d *database) relation(ctx context.Context, key, named, derived, other stri
 		}
 		return "", "", nil
 	}
-	if column = d.opts.UserForeignKey; column == "" {
+	if _, ok := columns[d.opts.UserForeignKey]; ok { // the two tables may name theirs differently
+		column = d.opts.UserForeignKey
+	} else {
 		for c := range columns {
 			if c != "id" && c != other && strings.HasSuffix(c, "_id") {
 				if column != "" {

@@ -93,6 +93,12 @@ func (d sqliteDialect) args(ids []string, kind idKind) (any, error) {
 	return string(list), err
 }
 
+// undefined: "no such table: t", "no such column: u.c"; SQLite has no code of its own for them.
+func (sqliteDialect) undefined(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR && strings.Contains(e.Error(), "no such ")
+}
+
 func (d sqliteDialect) explain(err error) (error, bool) {
 	var table *wrongTable
 	if errors.As(err, &table) {

@@ -102,6 +102,9 @@ func (v *Verifier) read(value string, row *sessionRow) (login, time.Time, error)
 		if row == nil {
 			return login{}, expires, authn.Refuse(reasonUnknownSession, errors.New("no such session: it was never there or is logged out"))
 		}
+		if row.err != nil {
+			return login{}, expires, row.err
+		}
 		if !row.expires.After(v.db.wall(v.now())) {
 			return login{}, expires, authn.Refuse(reasonExpired, nil)
 		}
