@@ -205,7 +205,7 @@ func TestCrowd(t *testing.T) {
 			// Warm: pools, tables and lazily started goroutines exist from the first conns on.
 			crowd.do(map[string]any{"do": "open", "addr": n.addr, "count": 100})
 			crowd.do(map[string]any{"do": "close"})
-			before := n.settled(t, 0, 0)
+			before := n.settled(t, 0, math.Inf(1))
 
 			open()
 			full := n.usage()

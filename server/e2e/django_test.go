@@ -114,17 +114,12 @@ func withCookie(session string) func(*node) header {
 
 // TestDjango: the whole way on every Django and database.
 func TestDjango(t *testing.T) {
+	heavy(t)
 	t.Parallel()
-	var pg *pgtest.Server
-	if !testing.Short() {
-		pg = pgtest.Start(t)
-	}
+	pg := pgtest.Start(t)
 	for _, r := range releases {
 		for _, db := range []string{"sqlite", "postgres"} {
 			t.Run(r.name+" on "+db, func(t *testing.T) {
-				if testing.Short() && (db != "sqlite" || r.name != "5.2") {
-					t.Skip("heavy: left out by -short")
-				}
 				o := siteOptions{release: r}
 				if db == "postgres" {
 					o.postgres = pg

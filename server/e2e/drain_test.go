@@ -8,6 +8,7 @@ import (
 
 // TestDrain: SIGTERM flips readiness first, then every conn is told where it stands, spread over the window.
 func TestDrain(t *testing.T) {
+	heavy(t)
 	t.Parallel()
 	for _, mode := range []string{"epoll", "portable"} {
 		t.Run(mode, func(t *testing.T) {

@@ -65,6 +65,7 @@ func TestRates(t *testing.T) {
 
 // TestConnLimits: total, per address, per user, handshakes.
 func TestConnLimits(t *testing.T) {
+	heavy(t)
 	t.Parallel()
 	t.Run("conns", func(t *testing.T) {
 		n := startNode(t, "a", conf{"server.limits.conns": 3})
@@ -144,6 +145,7 @@ func TestConnLimits(t *testing.T) {
 
 // TestSlowConn: who reads nothing is closed with 4210 by bytes or by age, and nobody waits for it.
 func TestSlowConn(t *testing.T) {
+	heavy(t)
 	t.Parallel()
 	for _, mode := range []string{"epoll", "portable"} {
 		t.Run(mode, func(t *testing.T) {
