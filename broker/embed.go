@@ -85,7 +85,9 @@ func (b *Broker) serverOptions(seeds []string) (*server.Options, error) {
 	c.Username, c.Password = routeUser, b.o.Cluster.Token
 	c.AuthTimeout = 3
 	c.ConnectRetries = 30 // of peers heard of by gossip; those of broker.cluster.routes are dialled for ever
-	c.PingInterval, c.MaxPingsOut = time.Second, 2
+	// A PONG waits behind the data of a busy route, so this is patient: a peer that died closes its end, and one that hangs
+	// is noticed by its missing heartbeats.
+	c.PingInterval, c.MaxPingsOut = 3*time.Second, 3
 	c.WriteDeadline = 5 * time.Second
 	// a queue group over routes would scatter one publisher's messages over nodes
 	own := []string{b.sub.ingress + ">", b.sub.userIn + ">"}
