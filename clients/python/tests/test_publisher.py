@@ -9,6 +9,7 @@ from fakenats import FakeNATS
 
 import gatecast
 from gatecast import AsyncPublisher, BadRequest, Forbidden, GatecastError, Publisher, Timeout, TooLarge, Unavailable
+from gatecast import threaded
 from gatecast.publisher import encode, header_value, headers_for, read_answer
 
 
@@ -238,7 +239,7 @@ def revalidate_inherited(user):
 def test_a_fork_makes_its_own_connection(cluster):
     with Publisher(cluster.url) as p:
         p.group_send("parent", 1)
-        p._mutex.acquire()  # another thread holds it at the moment of the fork
+        p._state.mutex.acquire()  # another thread holds it at the moment of the fork
         pid = os.fork()
         if pid == 0:
             status = 1
@@ -248,7 +249,7 @@ def test_a_fork_makes_its_own_connection(cluster):
                 status = 0
             finally:
                 os._exit(status)
-        p._mutex.release()
+        p._state.mutex.release()
         assert os.waitpid(pid, 0)[1] == 0
         p.group_send("parent", 3)
         global inherited
@@ -259,6 +260,42 @@ def test_a_fork_makes_its_own_connection(cluster):
     assert [m[2] for m in cluster.published if m[0] == "gc.in.parent"] == [b"1", b"3", b"4"]
     assert len([m for m in cluster.published if m[0] == "gc.ctl.revalidate"]) == 30
     assert 3 <= len(cluster.connects) <= 5
+
+
+def test_threads_of_a_child_that_no_hook_prepared_agree(cluster, monkeypatch):
+    """A fork that register_at_fork does not see: each thread makes a state before any has put its own into place."""
+    with Publisher(cluster.url) as p:
+        p._state.pid = -1
+        both = threading.Barrier(2, timeout=10)
+
+        class State(threaded._State):
+            def __init__(self):
+                super().__init__()
+                both.wait()
+
+        monkeypatch.setattr(threaded, "_State", State)
+        got = []
+        threads = [threading.Thread(target=lambda: (p.group_send("g", 1), got.append(p._state))) for _ in range(2)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert len(got) == 2 and got[0] is got[1]
+    assert len(cluster.published) == 2 and len(cluster.connects) == 1
+
+
+def test_data_is_encoded_in_the_thread_of_the_caller(cluster):
+    with Publisher(cluster.url, default=lambda value: threading.current_thread().name) as p:
+        p.group_send("g", object())
+        p.group_send("g", object(), wait=False)
+        p.group_send_many(("g", object()) for _ in range(2))
+        got = cluster.wait(4)
+        with pytest.raises(BadRequest):
+            p.group_send_many([("g", 1), ("a b", 2)])
+        with pytest.raises(BadRequest):
+            p.group_send_many([("g", 1), ("g", float("nan"))])
+    assert {m[2].decode() for m in got} == {'"%s"' % threading.current_thread().name}
+    assert len(cluster.published) == 4
 
 
 def test_async(cluster):

@@ -32,19 +32,20 @@ class Publisher:
         self._make = functools.partial(AsyncPublisher, url, **options)
         self.timeout = self._make().timeout  # also refuses wrong arguments here and not in the thread
         self._default = options.get("default")
-        self._reset()
+        self._state = _State()
         _publishers.add(self)
 
-    def _reset(self):
-        self._pid = os.getpid()
-        self._mutex = threading.Lock()  # guards _worker
-        self._worker = None
-
-    def _after_fork(self):
-        worker = self._worker
-        self._reset()
-        if worker is not None:
-            worker.abandon()
+    def _here(self):
+        """The state of this process."""
+        state = self._state
+        while state.pid != os.getpid():  # forked, and maybe many threads find out at once: setdefault has one of them win
+            fresh = _State()
+            heir = state.__dict__.setdefault("heir", fresh)
+            self._state = heir
+            if heir is fresh and state.worker is not None:
+                state.worker.abandon()
+            state = heir
+        return state
 
     # Sending
 
@@ -53,10 +54,10 @@ class Publisher:
 
         exclude is a conn id or several that do not get it.
         """
+        # Encoded here: lazy translations are in the language of the caller's thread, a mistake is told to the caller, and data may change afterwards.
+        escape(group), headers_for(format, msg_id, exclude)
+        data = Encoded(encode(data, format, self._default))
         if not wait:
-            # Encoded here, so that a mistake of the caller is told to the caller, and data may change afterwards.
-            escape(group), headers_for(format, msg_id, exclude)
-            data = Encoded(encode(data, format, self._default))
             self._run("group_send", group, data, wait_for=False, format=format, msg_id=msg_id, exclude=exclude, wait=False, timeout=timeout)
             return None
         return self._run("group_send", group, data, format=format, msg_id=msg_id, exclude=exclude, timeout=timeout)
@@ -64,9 +65,13 @@ class Publisher:
     def group_send_many(self, messages, *, format="json", timeout=None):
         """Send many (group, data), in order. Returns their sequence numbers, or raises the first failure after all were sent.
 
-        timeout is for each message.
+        None is sent if one has a wrong group or data that cannot be encoded. timeout is for each message.
         """
-        return self._run("group_send_many", list(messages), format=format, timeout=timeout, unbounded=True)
+        encoded = []
+        for group, data in messages:
+            escape(group)
+            encoded.append((group, Encoded(encode(data, format, self._default))))
+        return self._run("group_send_many", encoded, format=format, timeout=timeout, unbounded=True)
 
     def notify(self, user_id, data, **options):
         """group_send to the personal group of a user."""
@@ -103,21 +108,20 @@ class Publisher:
 
     def close(self):
         """Send what is on its way, close the connection and end the thread. A later call starts them again."""
-        if self._pid != os.getpid():
+        state = self._state
+        if state.pid != os.getpid():
             return
-        with self._mutex:
-            worker, self._worker = self._worker, None
+        with state.mutex:
+            worker, state.worker = state.worker, None
         if worker is not None:
             worker.close()
 
     def _run(self, method, *args, wait_for=True, unbounded=False, timeout=None, **kwargs):
-        if self._pid != os.getpid():  # forked where register_at_fork is not called
-            self._after_fork()
-        with self._mutex:
-            if self._worker is None:
-                self._worker = _Worker(self._make)
-            worker = self._worker
-            future = worker.submit(method, args, {**kwargs, "timeout": timeout})
+        state = self._here()
+        with state.mutex:
+            if state.worker is None:
+                state.worker = _Worker(self._make)
+            future = state.worker.submit(method, args, {**kwargs, "timeout": timeout})
         if not wait_for:
             future.add_done_callback(functools.partial(_log_failure, method))
             return None
@@ -138,6 +142,15 @@ def _log_failure(method, future):
         log.warning("%s: not sent, the publisher was closed", method)
     elif future.exception() is not None:
         log.warning("%s: %s", method, future.exception())
+
+
+class _State:
+    """What a Publisher has in one process. A child of a fork gets its own: the mutex may have been held, and the thread is not there."""
+
+    def __init__(self):
+        self.pid = os.getpid()
+        self.mutex = threading.Lock()  # guards worker
+        self.worker = None
 
 
 class _Worker:
@@ -191,7 +204,7 @@ class _Worker:
 
 def _after_fork():
     for publisher in list(_publishers):
-        publisher._after_fork()
+        publisher._here()
 
 
 if hasattr(os, "register_at_fork"):
