@@ -2,15 +2,19 @@ import datetime
 import decimal
 import io
 import json
+import os
 import re
 import subprocess
 import sys
 import textwrap
+import threading
+import types
 
 import pytest
 from conftest import OLD_SECRET, ROOT, SECRET
 from django.contrib.auth import get_user_model, logout
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends import signed_cookies
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -39,7 +43,7 @@ def tables():
 # Settings
 
 
-@pytest.mark.parametrize("wrong,text", [(None, "is missing"), ({}, "is missing"), ("nats://x", "is missing"), ({"url": "nats://x", "tokn": 1}, "tokn"), ({"url": "nats://x", "namespace": "A B"}, "namespace")])
+@pytest.mark.parametrize("wrong,text", [(None, "is missing"), ({}, "is missing"), ("nats://x", "is missing"), ({"url": "nats://x", "tokn": 1}, "tokn"), ({"url": "nats://x", "namespace": "A B"}, "namespace"), ({"url": "nats://x", "user_prefix": 7}, "user_prefix")])
 def test_wrong_settings(wrong, text):
     with override_settings(GATECAST=wrong), pytest.raises(ImproperlyConfigured, match=text):
         gc.get_publisher()
@@ -52,7 +56,44 @@ def test_one_publisher_a_process(site):
         assert gc.get_publisher() is not before
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_while_another_thread_makes_the_publisher(site):
+    gc.reset_publisher()
+    with gc._mutex:  # as that thread holds it
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                done = threading.Thread(target=gc.get_publisher, daemon=True)
+                done.start()
+                done.join(10)
+                status = int(done.is_alive())
+            finally:
+                os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_the_publisher_is_had_without_the_lock(site):
+    publisher = gc.get_publisher()
+    got = []
+    with gc._mutex:
+        reader = threading.Thread(target=lambda: got.append(gc.get_publisher()), daemon=True)
+        reader.start()
+        reader.join(10)
+    assert got == [publisher]
+
+
 # Sending
+
+
+@pytest.mark.parametrize("send", [lambda d: gc.group_send("g", d), lambda d: gc.get_publisher().group_send_many([("g", d)])])
+def test_lazy_text_is_in_the_language_of_the_caller(site, send):
+    from django.utils.translation import gettext_lazy, override
+
+    with override("de"):
+        send({"what": gettext_lazy("Monday")})
+    assert json.loads(site.published[0][2]) == {"what": "Montag"}
 
 
 def test_json_as_django_writes_it(site):
@@ -93,13 +134,46 @@ def test_users_by_instance_or_id(site):
         gc.notify(User(), 1)
 
 
+def test_user_prefix_goes_before_the_ids_of_instances(cluster):
+    User = get_user_model()
+    with override_settings(GATECAST={"url": cluster.url, "user_prefix": "shop-"}):
+        gc.notify(User(pk=42), 1)
+        gc.notify("shop-43", 1)
+        gc.disconnect(user=User(pk=44))
+        gc.revalidate(User(pk=45))
+    gc.reset_publisher()
+    assert [(m[0], m[2]) for m in cluster.published] == [
+        ("gc.in.user.shop-42", b"1"),
+        ("gc.in.user.shop-43", b"1"),
+        ("gc.ctl.disconnect", b'{"user": "shop-44"}'),
+        ("gc.ctl.revalidate", b'{"user": "shop-45"}'),
+    ]
+
+
+def test_revalidate(site, tables, caplog):
+    User = get_user_model()
+    gc.revalidate(User(pk=42))
+    gc.revalidate(43)
+    with transaction.atomic():
+        gc.revalidate(44, on_commit=True)
+        assert len(site.published) == 2
+    assert [(m[0], json.loads(m[2])) for m in site.published] == [("gc.ctl.revalidate", {"user": id}) for id in ("42", "43", "44")]
+    site.answer = lambda subject, body: {"ok": False, "code": "forbidden"}
+    with transaction.atomic():
+        gc.revalidate(45, on_commit=True)
+    assert "revalidate of user 45 after commit: forbidden" in caplog.text
+    for wrong in (User(), ""):
+        with pytest.raises(BadRequest):
+            gc.revalidate(wrong)
+
+
 # Logout
 
 
-def logged_in():
+def logged_in(store=SessionStore, user=None):
     request = HttpRequest()
-    request.user = AnonymousUser()
-    request.session = SessionStore()
+    request.user = user or get_user_model()(pk=42)
+    request.session = store()
     request.session["x"] = 1
     request.session.save()
     return request
@@ -113,6 +187,23 @@ def test_logout_disconnects_the_session_by_its_hash(site, tables):
     assert subject == "gc.ctl.disconnect"
     assert json.loads(body) == {"session": session_hash(key), "code": 4401, "reason": "logged out"}
     assert key.encode() not in body
+
+
+def test_logout_with_signed_cookies_closes_the_user_too(site):
+    request = logged_in(signed_cookies.SessionStore)
+    key = request.session.session_key
+    logout(request)
+    assert [(s, json.loads(b)) for s, _, b, _ in site.wait(2)] == [
+        ("gc.ctl.disconnect", {"session": session_hash(key), "code": 4401, "reason": "logged out"}),
+        ("gc.ctl.disconnect", {"user": "42", "code": 4401, "reason": "logged out"}),
+    ]
+
+
+@pytest.mark.parametrize("store", [SessionStore, signed_cookies.SessionStore])
+def test_logout_of_nobody_tells_nobody(site, tables, store):
+    logout(logged_in(store, AnonymousUser()))
+    gc.group_send("after", 1)  # on the same connection
+    assert [m[0] for m in site.published] == ["gc.in.after"]
 
 
 def test_logout_inside_a_transaction_does_not_wait_for_it(site, tables):
@@ -134,8 +225,10 @@ def test_logout_works_without_gatecast(settings, tables, caplog):
 def test_logout_without_a_session(site):
     from gatecast.django.signals import logged_out
 
+    user = get_user_model()(pk=42)
     logged_out(sender=None)
-    logged_out(sender=None, request=HttpRequest())
+    logged_out(sender=None, user=user)
+    logged_out(sender=None, user=user, request=HttpRequest())
     assert site.published == []
 
 
@@ -201,8 +294,6 @@ def parse(toml):
     return sections
 
 
-
-
 @override_settings(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=[OLD_SECRET])
 def test_command_prints_a_section_that_gatecast_knows():
     out, err = run()
@@ -226,7 +317,6 @@ def test_command_prints_a_section_that_gatecast_knows():
         "verify_hash": True,
         "backends": ["django.contrib.auth.backends.ModelBackend"],
         "use_tz": True,
-        "time_zone": "America/Chicago",
     }
     if sys.version_info >= (3, 11):
         import tomllib
@@ -252,8 +342,6 @@ def test_engines(engine, name, remark):
 
 
 def test_a_session_store_of_another_name_has_another_key(monkeypatch):
-    import types
-
     class MySession(SessionStore):
         pass
 
@@ -274,11 +362,61 @@ def test_a_session_store_of_another_name_has_another_key(monkeypatch):
         ({"ENGINE": "django.db.backends.postgresql", "NAME": "si te", "USER": "u", "HOST": "::1", "OPTIONS": {"sslmode": "require"}}, "postgres://u@[::1]/si%20te?sslmode=require", None),
         ({"ENGINE": "django.contrib.gis.db.backends.postgis", "NAME": "site"}, "postgres:///site?host=/var/run/postgresql", None),
         ({"ENGINE": "django.db.backends.postgresql", "NAME": "site", "HOST": "/run/pg", "PORT": "6432"}, "postgres:///site?host=/run/pg&port=6432", None),
+        ({"ENGINE": "django.db.backends.postgresql", "NAME": "site", "HOST": "db", "OPTIONS": {"options": "-c search_path=a,b"}}, "postgres://db/site?options=-c%20search_path%3Da%2Cb", None),
+        ({"ENGINE": "django.db.backends.postgresql", "NAME": None, "HOST": "db", "OPTIONS": {"service": "s"}}, "postgres://db/", None),
     ],
 )
 def test_database_addresses(database, open_dsn, secret_dsn):
     assert Project(False).dsn(database) == open_dsn
     assert Project(True).dsn(database) == (secret_dsn or open_dsn)
+
+
+def test_options_of_postgresql_that_are_left_out_are_told():
+    options = {"service": "s", "passfile": "/f", "sslpassword": "hunter2", "sslmode": "require", "options": "-c x=y"}
+    p = Project()
+    p.dsn({"ENGINE": "django.db.backends.postgresql", "NAME": "x", "OPTIONS": options})
+    (note,) = [n for n in p.notes if "OPTIONS" in n]
+    assert "passfile, service, sslpassword;" in note and "hunter2" not in note
+
+
+@pytest.mark.parametrize(
+    "use_tz,zone,database,want,note",
+    [
+        (True, "Europe/Berlin", {}, (True, None), False),
+        (False, "Europe/Berlin", {}, (False, "Europe/Berlin"), False),
+        (False, None, {}, (False, "UTC"), True),
+        (True, "UTC", {"TIME_ZONE": "Asia/Tokyo"}, (False, "Asia/Tokyo"), False),
+        (True, "UTC", {"TIME_ZONE": "Asia/Tokyo", "ENGINE": "django.db.backends.postgresql", "NAME": "x"}, (True, None), False),
+    ],
+)
+def test_the_zone_of_times_without_one(monkeypatch, use_tz, zone, database, want, note):
+    project = Project()
+    project.values.pop("use_tz"), project.values.pop("time_zone", None)
+    project.notes = []
+    project._settings = {"ENGINE": "django.db.backends.sqlite3", "TIME_ZONE": None, **database}
+    monkeypatch.setattr("gatecast.django.project.settings", types.SimpleNamespace(USE_TZ=use_tz, TIME_ZONE=zone))
+    project._times()
+    assert (project.values["use_tz"], project.values.get("time_zone")) == want
+    assert any("TIME_ZONE is None" in n for n in project.notes) == note
+
+
+def test_the_user_prefix_is_printed():
+    with override_settings(GATECAST={"url": "nats://x", "user_prefix": "shop-"}):
+        out, _ = run()
+    section = parse(out)["authn.django"][0]
+    assert section["user_prefix"] == "shop-" and set(section) <= known_keys("Options")
+
+
+def test_what_toml_wants_escaped():
+    with override_settings(SESSION_COOKIE_NAME='a\x7f"\n', AUTHENTICATION_BACKENDS=["no\x7f.\nsuch"]):
+        out, _ = run()
+    assert "\x7f" not in out
+    section = parse(out)["authn.django"][0]
+    assert section["cookie_name"] == 'a\x7f"\n' and section["backends"] == ["no\x7f.\nsuch"]
+    if sys.version_info >= (3, 11):
+        import tomllib
+
+        assert tomllib.loads(out)["authn"]["django"]["cookie_name"] == 'a\x7f"\n'
 
 
 def test_mysql_is_told_so():

@@ -1,26 +1,36 @@
 """Gatecast in a Django project: put "gatecast.django" into INSTALLED_APPS and the address into settings.
 
-    GATECAST = {"url": "nats://127.0.0.1:4222", "user": "django", "token": "…", "namespace": "gc"}
+    GATECAST = {"url": "nats://127.0.0.1:4222", "user": "django", "token": "…", "namespace": "gc", "user_prefix": ""}
 
     from gatecast.django import group_send
     group_send("chat.7", {"text": "hello"}, on_commit=True)
 """
 
 import logging
+import os
 import threading
 
 from ..errors import BadRequest, GatecastError
-from ..names import group_name
+from ..names import check_user_id, group_name
 from ..publisher import Encoded, encode, session_hash
 from ..threaded import Publisher
 
-__all__ = ["disconnect", "get_publisher", "group_send", "notify", "session_hash"]
+__all__ = ["disconnect", "get_publisher", "group_send", "notify", "revalidate", "session_hash"]
 
 log = logging.getLogger("gatecast")
 
-_OPTIONS = frozenset(["url", "name", "token", "user", "password", "namespace", "tls", "timeout"])
-_mutex = threading.Lock()
+_OPTIONS = frozenset(["url", "name", "token", "user", "password", "namespace", "tls", "timeout", "user_prefix"])
+_mutex = threading.Lock()  # guards the making of _publisher
 _publisher = None
+
+
+def _after_fork():
+    global _mutex
+    _mutex = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def publisher_options():
@@ -34,12 +44,28 @@ def publisher_options():
     unknown = sorted(set(options) - _OPTIONS)
     if unknown:
         raise ImproperlyConfigured("settings.GATECAST has unknown keys %s; known are %s" % (", ".join(unknown), ", ".join(sorted(_OPTIONS))))
-    return dict(options)
+    user_prefix()
+    return {k: v for k, v in options.items() if k != "user_prefix"}
+
+
+def user_prefix():
+    """What stands before the ids of this site's users, as authn.django.user_prefix of Gatecast's config.toml."""
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    options = getattr(settings, "GATECAST", None)
+    prefix = options.get("user_prefix", "") if isinstance(options, dict) else ""
+    if not isinstance(prefix, str):
+        raise ImproperlyConfigured("settings.GATECAST: user_prefix is %r; want text, the same as authn.django.user_prefix" % (prefix,))
+    return prefix
 
 
 def get_publisher():
     """The Publisher of this process; after a fork the child's is its own. It writes JSON as Django does (dates, Decimal, UUID, lazy text)."""
     global _publisher
+    publisher = _publisher
+    if publisher is not None:
+        return publisher
     with _mutex:
         if _publisher is None:
             from django.core.exceptions import ImproperlyConfigured
@@ -89,6 +115,28 @@ def group_send(group, data, *, on_commit=False, using=None, format="json", **opt
     return None
 
 
+def revalidate(user, *, on_commit=False, using=None, **options):
+    """Look at the logins of a user (a model instance or an id) again, after a change of password, rights or is_active.
+
+    Gatecast reads what is committed: within a transaction use on_commit=True, as in group_send.
+    """
+    publisher, user_id = get_publisher(), str(_user_id(user))
+    check_user_id(user_id)
+    if not on_commit:
+        return publisher.revalidate(user_id, **options)
+
+    from django.db import transaction
+
+    def send():
+        try:
+            publisher.revalidate(user_id, **options)
+        except GatecastError as e:
+            log.error("revalidate of user %s after commit: %s: %s", user_id, e.code, e)
+
+    transaction.on_commit(send, using=using)
+    return None
+
+
 def notify(user, data, **options):
     """group_send to the personal group of a user: a model instance or an id."""
     return group_send(group_name("user", _user_id(user)), data, **options)
@@ -100,9 +148,10 @@ def disconnect(*, user=None, **options):
 
 
 def _user_id(user):
+    """An id as Gatecast knows it: that of a model instance gets user_prefix, one that is given is taken as it is."""
     meta = getattr(user, "_meta", None)
     if meta is None:
         return user
     if user.pk is None:
         raise BadRequest("the user has no id yet: save it first")
-    return meta.pk.value_to_string(user)  # as login() writes it into the session
+    return user_prefix() + meta.pk.value_to_string(user)  # as login() writes it into the session

@@ -7,9 +7,11 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db import connections, router
 
+from . import user_prefix
 from .keys import SESSION_SALT, derive_keys
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+PASSED_ON = ("sslmode", "sslrootcert", "sslcert", "sslkey", "options")  # OPTIONS of DATABASES that mean the same in an address
 PASSWORD = "PASSWORD"  # stands for the password; a node refuses to start with it
 
 
@@ -33,8 +35,10 @@ class Project:
         self.values["cookie_age"] = "%ds" % settings.SESSION_COOKIE_AGE
         self._user()
         self._backends()
-        self.values["use_tz"] = bool(settings.USE_TZ)
-        self.values["time_zone"] = settings.TIME_ZONE or "UTC"
+        self._times()
+        if user_prefix():
+            self.values["user_prefix"] = user_prefix()
+            self.comments["user_prefix"] = "as GATECAST in the settings has it: both must be the same"
 
     def _sessions(self, store):
         from django.contrib.sessions.backends import cache, cached_db, db, file, signed_cookies
@@ -48,7 +52,7 @@ class Project:
             engine = "db"
         elif issubclass(store, signed_cookies.SessionStore):
             engine = "signed_cookies"
-            self.notes.append("signed_cookies cannot be revoked in Django: after logout Gatecast refuses the cookie, other copies of it stay good there until cookie_age")
+            self.notes.append("signed_cookies cannot be revoked in Django: after a logout Gatecast closes the user's sockets and refuses that cookie (a node that restarts forgets it), other cookies of the login stay good until cookie_age or a change of password; prefer the db engine")
         elif issubclass(store, (cache.SessionStore, file.SessionStore)):
             self.notes.append("sessions in %s are not supported by Gatecast yet: use the db, cached_db or signed_cookies engine" % engine)
         else:
@@ -79,12 +83,13 @@ class Project:
                 self.values["session_table"] = table(model._meta.db_table)
                 if router.db_for_read(model) != alias:
                     self.notes.append("sessions and users are in different databases (%s, %s): Gatecast reads both from one" % (router.db_for_read(model), alias))
-        self.values["database"] = self.dsn(connections[alias].settings_dict)
+        self._settings = connections[alias].settings_dict
+        self.values["database"] = self.dsn(self._settings)
 
     def dsn(self, d):
         """A Gatecast address of an entry of DATABASES."""
         engine = d["ENGINE"]
-        if "sqlite" in engine or "spatialite" in engine:
+        if is_sqlite(d):
             name = str(d["NAME"])
             if name == ":memory:" or name.startswith("file:"):
                 self.notes.append("the SQLite database %s has no path that another process could open" % name)
@@ -97,7 +102,7 @@ class Project:
 
     def _postgres(self, d):
         options = d.get("OPTIONS") or {}
-        query = ["%s=%s" % (k, quote(str(options[k]), safe="/")) for k in ("sslmode", "sslrootcert", "sslcert", "sslkey") if k in options]
+        query = ["%s=%s" % (k, quote(str(options[k]), safe="/")) for k in PASSED_ON if k in options]
         host = d.get("HOST") or ""
         if host.startswith("/") or not host:  # a socket's folder; none = the default one
             query.insert(0, "host=" + quote(host or "/var/run/postgresql", safe="/"))
@@ -106,8 +111,9 @@ class Project:
             where = ""
         else:
             where = ("[%s]" % host if ":" in host else host) + (":%s" % d["PORT"] if d.get("PORT") else "")
-        if "service" in options:
-            self.notes.append("DATABASES uses a pg_service file: write out host, user and name in database")
+        left_out = sorted(set(options) - set(PASSED_ON))
+        if left_out:  # without their values: sslpassword is one
+            self.notes.append("OPTIONS of DATABASES that are not in database: %s; put there what a reader needs (of a service or passfile: host, user, password and name)" % ", ".join(left_out))
         who = quote(str(d.get("USER") or ""), safe="")
         password = str(d.get("PASSWORD") or "")
         if password:
@@ -118,7 +124,21 @@ class Project:
                 self.comments["database"] = (
                     "replace PASSWORD, better by a user who may only read; or put the whole address into a file and name that as database_file (--with-database-password prints it)"
                 )
-        return "postgres://%s%s/%s%s" % (who + "@" if who else "", where, quote(str(d["NAME"]), safe=""), "?" + "&".join(query) if query else "")
+        return "postgres://%s%s/%s%s" % (who + "@" if who else "", where, quote(str(d.get("NAME") or ""), safe=""), "?" + "&".join(query) if query else "")
+
+    def _times(self):
+        """As DatabaseWrapper.timezone has it: the zone of times that a database keeps without one."""
+        use_tz, zone = bool(settings.USE_TZ), settings.TIME_ZONE
+        if use_tz and is_sqlite(self._settings) and self._settings.get("TIME_ZONE"):
+            use_tz, zone = False, self._settings["TIME_ZONE"]
+            self.comments["use_tz"] = "this database has a TIME_ZONE of its own, in which Django writes its times"
+        self.values["use_tz"] = use_tz
+        if use_tz:
+            return
+        if not zone:
+            zone = "UTC"
+            self.notes.append("TIME_ZONE is None and USE_TZ is off, so Django writes times by the clock of its machine: set time_zone to that machine's zone, else sessions end at a wrong hour")
+        self.values["time_zone"] = zone
 
     def _user(self):
         from django.contrib.auth import get_user_model
@@ -174,6 +194,10 @@ class Project:
 
 def _overridden(cls, base, name):
     return getattr(cls, name, None) is not getattr(base, name, None)
+
+
+def is_sqlite(d):
+    return "sqlite" in d["ENGINE"] or "spatialite" in d["ENGINE"]
 
 
 def table(db_table):

@@ -1,6 +1,7 @@
 """manage.py gatecast_keys: the section [authn.django] of config.toml for this project."""
 
 import json
+import re
 
 from django.core.management.base import BaseCommand
 
@@ -25,17 +26,26 @@ class Command(BaseCommand):
 
 
 def render(project):
-    """Lines of TOML. JSON's strings and lists of strings are TOML's too."""
+    """Lines of TOML."""
     yield "# Made by manage.py gatecast_keys. The keys are secrets: whoever has them can forge sessions of this site, though not its other signatures."
     for note in project.notes:
-        yield "# NOTE: " + note
+        yield comment("NOTE: " + note)
     yield "[authn.django]"
     for key, value in project.values.items():
         if key in project.comments:
-            yield "# " + project.comments[key]
-        yield "%s = %s" % (key, json.dumps(value, ensure_ascii=False))
+            yield comment(project.comments[key])
+        yield "%s = %s" % (key, toml(value))
     for keys in project.fallbacks:
         yield ""
         yield "[[authn.django.fallbacks]]"
         for key in KEYS:
-            yield "%s = %s" % (key, json.dumps(keys[key]))
+            yield "%s = %s" % (key, toml(keys[key]))
+
+
+def toml(value):
+    """JSON's strings and lists of strings are TOML's too, but for DEL, which TOML wants escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def comment(text):
+    return "# " + re.sub(r"[\x00-\x1f\x7f]", " ", text)
