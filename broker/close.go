@@ -17,7 +17,7 @@ func (b *Broker) Drain(ctx context.Context) error {
 	b.draining = true
 	b.mu.Unlock()
 	b.decideIngress() // unsubscribes
-	err := b.control.flush(ctx)
+	err := errors.Join(b.control.flush(ctx), b.waitAnswers(ctx))
 	b.mu.Lock()
 	b.serving = false
 	b.why = "draining"
@@ -26,23 +26,43 @@ func (b *Broker) Drain(ctx context.Context) error {
 	b.leave()
 	b.mu.Unlock()
 	done.call()
-	err = errors.Join(err, b.relay.flush(ctx))
+	err = errors.Join(err, b.relay.flush(ctx), b.control.flush(ctx)) // messages, then the answers about them
 	if b.embedded == nil {
 		return err
 	}
 	b.relay.stop()
 	b.control.stop()
 	left := make(chan struct{})
-	b.spawn(func() { // ends within lameDuck, or with the server's shutdown; Close waits
+	if !b.spawn(func() { // ends within lameDuck, or with the server's shutdown; Close waits
 		defer close(left)
 		b.embedded.LameDuckShutdown()
-	})
+	}) {
+		return ErrUnavailable // Close runs beside
+	}
 	select {
 	case <-left:
 	case <-ctx.Done():
 		err = errors.Join(err, ctx.Err())
 	}
 	return err
+}
+
+// waitAnswers returns when the questions and requests in hand are answered.
+func (b *Broker) waitAnswers(ctx context.Context) error {
+	taken := 0
+	defer func() {
+		for range taken {
+			<-b.slots
+		}
+	}()
+	for ; taken < cap(b.slots); taken++ {
+		select {
+		case b.slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Close ends everything: it says goodbye, closes the links, and shuts the embedded server down. It may be called again, but not by the handler.
