@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -149,7 +150,7 @@ func (b *Broker) startServer() error {
 	if err != nil {
 		return fmt.Errorf("embedded NATS: %w", err)
 	}
-	bridge := &serverLog{log: b.log.With("from", "nats")}
+	bridge := newServerLog(b.log.With("from", "nats"), b.o.Cluster.Token)
 	s.SetLoggerV2(bridge, false, false, false)
 	b.embedded = s
 	s.Start()
@@ -234,12 +235,29 @@ func lockStore(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// serverLog hands nats-server's log to ours. Its Fatalf must not exit: it is how every failed start is told.
+// serverLog hands nats-server's log to ours, without the cluster token, which it shows in routes' URLs. Its Fatalf must not exit:
+// it is how every failed start is told.
 type serverLog struct {
-	log *slog.Logger
+	log    *slog.Logger
+	redact *strings.Replacer
 
 	mu  sync.Mutex
 	err error // the first Fatalf
+}
+
+func newServerLog(log *slog.Logger, secret string) *serverLog {
+	var pairs []string
+	if secret != "" {
+		inURL := strings.TrimPrefix(url.UserPassword("", secret).String(), ":")
+		for _, s := range []string{secret, inURL, url.QueryEscape(secret), url.PathEscape(secret)} {
+			pairs = append(pairs, s, "[redacted]")
+		}
+	}
+	return &serverLog{log: log, redact: strings.NewReplacer(pairs...)}
+}
+
+func (l *serverLog) text(format string, v []any) string {
+	return l.redact.Replace(fmt.Sprintf(format, v...))
 }
 
 func (l *serverLog) fatal() error {
@@ -251,14 +269,15 @@ func (l *serverLog) fatal() error {
 func (l *serverLog) Fatalf(format string, v ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	text := l.text(format, v)
 	if l.err == nil {
-		l.err = fmt.Errorf(format, v...)
+		l.err = errors.New(text)
 	}
-	l.log.Error(fmt.Sprintf(format, v...))
+	l.log.Error(text)
 }
 
-func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.log.Warn(fmt.Sprintf(format, v...)) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.log.Warn(fmt.Sprintf(format, v...)) }
-func (l *serverLog) Debugf(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
-func (l *serverLog) Tracef(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(l.text(format, v)) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.log.Warn(l.text(format, v)) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.log.Warn(l.text(format, v)) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.log.Debug(l.text(format, v)) }
+func (l *serverLog) Tracef(format string, v ...any)  { l.log.Debug(l.text(format, v)) }
