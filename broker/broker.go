@@ -19,6 +19,7 @@ var (
 	ErrTimeout     = errors.New("a node did not answer in time")        // the join was undone: try again
 	ErrTooLarge    = errors.New("message larger than the broker takes") // broker.max_payload
 	ErrBadGroup    = errors.New("bad group name")
+	ErrBadHeader   = errors.New("a message's id, from, conn or exclude is longer than 4096 bytes or not UTF-8")
 )
 
 // Handler is what the broker needs of the node above it.

@@ -17,7 +17,7 @@ const (
 	headerSeq     = "Nats-Sequence" // set by JetStream when it republishes
 )
 
-// maxHeaderValue bounds one decoded value; a Gc-Exclude of 100 conn ids fits.
+// maxHeaderValue bounds one decoded value; a Gc-Exclude of 100 conn ids fits. Encoded it takes up to three times as much.
 const maxHeaderValue = 4096
 
 const upperHex = "0123456789ABCDEF"
@@ -26,6 +26,13 @@ const upperHex = "0123456789ABCDEF"
 func hasHeaders(m *Message) bool {
 	return m.Format != FormatJSON || len(m.ID)+len(m.From)+len(m.Conn)+len(m.Exclude) > 0
 }
+
+// fitHeaders says whether every reader takes the header values of m.
+func fitHeaders(m *Message) bool {
+	return fitsHeader(m.ID) && fitsHeader(m.From) && fitsHeader(m.Conn) && fitsHeader(m.Exclude) && int(m.Format) < len(formatNames)
+}
+
+func fitsHeader(value []byte) bool { return len(value) <= maxHeaderValue && utf8.Valid(value) }
 
 // appendHeaders writes the block of m with the empty line that ends it.
 func appendHeaders(dst []byte, m *Message) []byte {
@@ -150,7 +157,7 @@ func (h *headerReader) field(key, value []byte, m *Message) (bad string) {
 	default:
 		return ""
 	}
-	if len(value) > maxHeaderValue {
+	if len(value) > 3*maxHeaderValue {
 		return "a Gc- header is longer than 4096 bytes"
 	}
 	start := len(h.scratch)
@@ -160,6 +167,9 @@ func (h *headerReader) field(key, value []byte, m *Message) (bad string) {
 	}
 	h.scratch = appendValue(h.scratch, value)
 	v := h.scratch[start:len(h.scratch):len(h.scratch)]
+	if len(v) > maxHeaderValue {
+		return "a Gc- header is longer than 4096 bytes"
+	}
 	if !utf8.Valid(v) {
 		return "a Gc- header is not UTF-8"
 	}

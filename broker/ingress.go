@@ -200,6 +200,8 @@ func (b *Broker) relayMessage(f *frame, group []byte, user string) *refusal {
 		return nil
 	case errors.Is(err, ErrTooLarge):
 		return &refusal{codeTooLarge, err.Error()}
+	case errors.Is(err, ErrBadHeader):
+		return &refusal{codeBadRequest, err.Error()}
 	case errors.Is(err, ErrBadGroup):
 		return &refusal{codeBadGroup, err.Error()}
 	default:

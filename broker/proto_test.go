@@ -97,6 +97,7 @@ func TestHeadersRefuse(t *testing.T) {
 	for _, block := range []string{
 		"", "NATS/2.0\r\n\r\n", "NATS/1.0", "NATS/1.0\r\nGc-Id: x", "NATS/1.0\r\nno colon\r\n\r\n", "NATS/1.0\r\nGc-Format: xml\r\n\r\n",
 		"NATS/1.0\r\nGc-Id: %FF\r\n\r\n", "NATS/1.0\r\nGc-Id: " + strings.Repeat("x", maxHeaderValue+1) + "\r\n\r\n",
+		"NATS/1.0\r\nGc-Id: " + strings.Repeat("%41", maxHeaderValue+1) + "\r\n\r\n",
 	} {
 		var h headerReader
 		var m Message

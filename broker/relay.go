@@ -28,6 +28,9 @@ func (b *Broker) Publish(m *Message) error {
 	if err := subject.CheckNameBytes(m.Group); err != nil {
 		return ErrBadGroup
 	}
+	if !fitHeaders(m) {
+		return ErrBadHeader
+	}
 	var scratch [maxEscaped]byte
 	escaped := subject.AppendEscaped(scratch[:0], m.Group)
 	l := b.relay

@@ -97,6 +97,37 @@ func TestPublishRefuses(t *testing.T) {
 	}
 }
 
+// What a node publishes every node takes, also values that grow threefold on the wire.
+func TestPublishRefusesWhatReadersWould(t *testing.T) {
+	for _, c := range []struct {
+		value []byte
+		want  error
+	}{
+		{bytes.Repeat([]byte("ü"), maxHeaderValue/2), nil},
+		{bytes.Repeat([]byte{0}, maxHeaderValue), nil},
+		{bytes.Repeat([]byte("x"), maxHeaderValue+1), ErrBadHeader},
+		{[]byte("\xff"), ErrBadHeader},
+	} {
+		for i := range 4 {
+			var m, got Message
+			for j, v := range []*[]byte{&m.ID, &m.From, &m.Conn, &m.Exclude} {
+				if i == j {
+					*v = c.value
+				}
+			}
+			var h headerReader
+			bad := h.read(appendHeaders(nil, &m), &got)
+			m.Group = []byte("g")
+			if err := loose(nil).Publish(&m); err != c.want || (bad == "") != (err == nil) {
+				t.Errorf("%.10q: Publish = %v, want %v; readers say %q", c.value, err, c.want, bad)
+			}
+		}
+	}
+	if err := loose(nil).Publish(&Message{Group: []byte("g"), Format: 9}); err != ErrBadHeader {
+		t.Errorf("an unknown format: %v", err)
+	}
+}
+
 func TestPublishAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
