@@ -34,8 +34,9 @@ func TestDemo(t *testing.T) {
 	n := launchDev(t)
 	n.waitReady()
 	page := "http://" + n.addr + "/"
-	if !strings.Contains(n.logs.String(), n.addr) {
-		t.Errorf("-dev printed no address of the demo:\n%s", n.logs)
+	n.logs.waitLine(t, 0, "demo page", n.addr)
+	for _, user := range []string{"alice", "bob"} { // with their tokens
+		n.logs.waitLine(t, 0, user, "dev-")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()

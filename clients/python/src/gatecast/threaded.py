@@ -204,6 +204,7 @@ class _Worker:
 
 def _after_fork():
     for publisher in list(_publishers):
+        publisher._state.pid = 0  # in a pid namespace of its own the child may have the parent's pid
         publisher._here()
 
 
