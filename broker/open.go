@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ func newBroker(o Options, h Handler, log *slog.Logger) *Broker {
 	for _, s := range o.Services {
 		b.serviceKeys = append(b.serviceKeys, sha256.Sum256([]byte(s.Token)))
 	}
-	b.routes = routes{o: &b.o, log: b.log, lookup: lookupAddrs}
+	b.routes = routes{o: &b.o, log: b.log, lookup: lookupAddrs, known: map[string][]netip.Addr{}}
 	b.questions.open = map[uint64]chan Answer{}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.coalesce = time.AfterFunc(time.Hour, b.onCoalesced)

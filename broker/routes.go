@@ -22,6 +22,7 @@ import (
 
 const (
 	resolveEvery = 5 * time.Second
+	lookupWithin = 2 * time.Second // for one name
 	probeEvery   = time.Second
 	probeWithin  = time.Second
 	watchRoutes  = 250 * time.Millisecond
@@ -35,27 +36,45 @@ type routes struct {
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error) // tests replace it
 	port   int                                                          // of this node's cluster address
 
-	last []string // addresses of the last resolution, sorted; owned by the resolver goroutine after Open
+	last []string // addresses the server has, sorted; owned by the resolver goroutine after Open
+
+	mu    sync.Mutex
+	known map[string][]netip.Addr // what a host last resolved to
 }
 
-// resolve returns host:port of every other node's cluster address, as far as names resolve.
+// resolve returns host:port of every other node's cluster address. A host that does not resolve now is where it was last.
 func (r *routes) resolve(ctx context.Context) []string {
-	ctx, cancel := context.WithTimeout(ctx, resolveEvery)
-	defer cancel()
+	var work sync.WaitGroup
+	for _, s := range r.o.Cluster.Routes {
+		work.Go(func() { // ends within lookupWithin
+			u, err := parseRoute(s)
+			if err != nil {
+				return // Validate refused it
+			}
+			ctx, cancel := context.WithTimeout(ctx, lookupWithin)
+			defer cancel()
+			addrs, err := r.lookup(ctx, u.Hostname())
+			if err != nil {
+				r.log.Debug("route not resolved", "route", s, "err", err)
+				return
+			}
+			r.mu.Lock()
+			r.known[u.Hostname()] = addrs
+			r.mu.Unlock()
+		})
+	}
+	work.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var all []string
 	own := ownAddrs()
 	for _, s := range r.o.Cluster.Routes {
 		u, err := parseRoute(s)
 		if err != nil {
-			continue // Validate refused it
-		}
-		addrs, err := r.lookup(ctx, u.Hostname())
-		if err != nil {
-			r.log.Debug("route not resolved", "route", s, "err", err)
 			continue
 		}
 		port, _ := strconv.Atoi(u.Port())
-		for _, a := range addrs {
+		for _, a := range r.known[u.Hostname()] {
 			a = a.Unmap()
 			if port == r.port && r.isSelf(a, own) {
 				continue
@@ -103,7 +122,8 @@ func (r *routes) urls(addrs []string) []*url.URL {
 	return out
 }
 
-// keepRoutes resolves again and again until Close, and tells the server of changes. A name that does not resolve changes nothing.
+// keepRoutes resolves again and again until Close, and tells the server of changes. nats-server closes the route of an address that
+// is taken away, so an address stays while a node is there, whatever DNS says.
 func (b *Broker) keepRoutes() {
 	ticker := time.NewTicker(b.resolveEvery)
 	defer ticker.Stop()
@@ -113,7 +133,7 @@ func (b *Broker) keepRoutes() {
 			return
 		case <-ticker.C:
 		}
-		addrs := b.routes.resolve(b.ctx)
+		addrs := b.keepLive(b.routes.resolve(b.ctx))
 		if len(addrs) == 0 || slices.Equal(addrs, b.routes.last) {
 			continue
 		}
@@ -124,6 +144,41 @@ func (b *Broker) keepRoutes() {
 		}
 		b.routes.last = addrs
 	}
+}
+
+// keepLive adds to addrs those of the last look that have a route, or where a node greets.
+func (b *Broker) keepLive(addrs []string) []string {
+	gone := slices.DeleteFunc(slices.Clone(b.routes.last), func(a string) bool { return slices.Contains(addrs, a) })
+	if len(gone) == 0 {
+		return addrs
+	}
+	z, err := b.embedded.Routez(&server.RoutezOptions{})
+	if err != nil {
+		return b.routes.last // shutting down
+	}
+	connected := map[string]bool{}
+	for _, r := range z.Routes {
+		connected[net.JoinHostPort(r.IP, strconv.Itoa(r.Port))] = true
+	}
+	kept := make([]bool, len(gone))
+	var work sync.WaitGroup
+	for i, a := range gone {
+		work.Go(func() { // ends within probeWithin
+			name := ""
+			if !connected[a] {
+				name, _ = b.probe(b.ctx, a)
+			}
+			kept[i] = connected[a] || name != ""
+		})
+	}
+	work.Wait()
+	for i, a := range gone {
+		if kept[i] {
+			addrs = append(addrs, a)
+		}
+	}
+	slices.Sort(addrs)
+	return addrs
 }
 
 // onRoutes compares the server's routes with those of the last look: a new or vanished one means that interest may have been
