@@ -116,6 +116,7 @@ type Broker struct {
 	lastBeat     time.Time
 	ownBeat      time.Time // when this node last heard itself
 	ingress      ingressState
+	answering    bool // services' requests
 	routeSums    map[string]uint64
 	routeCount   int
 

@@ -21,15 +21,43 @@ func (b *Broker) onControlUp(serverInfo) {
 	defer b.mu.Unlock()
 	b.control.append(func(buf []byte) []byte {
 		buf = appendSub(buf, b.sub.inbox+">", "", sidAnswers)
-		buf = appendSub(buf, b.sub.ask+nodeToken(b.o.Name), "", sidAsk)
+		return appendSub(buf, b.sub.ask+nodeToken(b.o.Name), "", sidAsk)
+	})
+	if b.answering {
+		b.subscribeVerbs()
+	}
+	if b.ingress == ingressHolding {
+		b.subscribeIngress()
+	}
+}
+
+// decideVerbs takes services' requests only while this node serves: else it would ask itself alone and call that all. mu is held.
+func (b *Broker) decideVerbs() {
+	may := b.serving && !b.draining
+	if may == b.answering {
+		return
+	}
+	b.answering = may
+	if may {
+		b.subscribeVerbs()
+		return
+	}
+	b.control.append(func(buf []byte) []byte {
+		for i := range verbs {
+			buf = appendUnsub(buf, sidServe+uint64(i))
+		}
+		return buf
+	})
+}
+
+// subscribeVerbs runs also when the control link is new. mu is held.
+func (b *Broker) subscribeVerbs() {
+	b.control.append(func(buf []byte) []byte {
 		for i, v := range verbs {
 			buf = appendSub(buf, b.sub.ns+".ctl."+v, queueServe, sidServe+uint64(i))
 		}
 		return buf
 	})
-	if b.ingress == ingressHolding {
-		b.subscribeIngress()
-	}
 }
 
 // onControl handles one message of the control link, on its reader goroutine.
@@ -58,7 +86,7 @@ type questions struct {
 }
 
 // AskAll asks every live node, this one included, and returns after 2 s at the latest: who did not answer has ErrTimeout, who
-// left meanwhile ErrUnavailable. Answers are in no order.
+// left meanwhile ErrUnavailable. Answers are in no order. While this node does not serve it knows no others: ErrUnavailable.
 func (b *Broker) AskAll(ctx context.Context, verb string, body []byte) ([]Answer, error) {
 	if strings.ContainsAny(verb, "\n") {
 		return nil, errors.New("broker: a verb is one word")
@@ -70,9 +98,9 @@ func (b *Broker) AskAll(ctx context.Context, verb string, body []byte) ([]Answer
 	for name := range b.peers {
 		names = append(names, name)
 	}
-	closed := b.closed
+	serving := b.serving
 	b.mu.Unlock()
-	if closed {
+	if !serving {
 		return nil, ErrUnavailable
 	}
 	question := append(append(append(make([]byte, 0, len(verb)+1+len(body)), verb...), '\n'), body...)

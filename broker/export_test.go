@@ -21,8 +21,13 @@ func Kill(b *Broker) {
 }
 
 // CutLinks closes the connections of both links, as a failing network does.
-func CutLinks(b *Broker) {
-	for _, l := range []*link{b.relay, b.control} {
+func CutLinks(b *Broker) { cut(b.relay, b.control) }
+
+// CutRelay closes that of the relay link.
+func CutRelay(b *Broker) { cut(b.relay) }
+
+func cut(links ...*link) {
+	for _, l := range links {
 		l.mu.Lock()
 		if l.conn != nil {
 			l.conn.Close()

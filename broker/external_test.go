@@ -41,6 +41,9 @@ func TestExternalBrokerLostAndRestored(t *testing.T) {
 		if n.Ready() == nil {
 			t.Error("ready without a broker")
 		}
+		if a, err := n.AskAll(t.Context(), "disconnect", nil); !errors.Is(err, broker.ErrUnavailable) {
+			t.Errorf("AskAll = %v, %v; want ErrUnavailable", a, err)
+		}
 	}
 	nodes[0].Leave("chat.2")
 	nodes[0].Leave("a..b")
@@ -138,17 +141,47 @@ func TestIngressHasOneHolder(t *testing.T) {
 	})
 }
 
+// A node that has lost its relay link knows no others, so it must not speak for them.
+func TestOnlyServingNodesSpeakForAll(t *testing.T) {
+	s := brokertest.StartNATS(t, 0, nil)
+	nc := dialService(t, s.ClientURL())
+	p := newFakePeer(t, s.ClientURL())
+	n := openExternal(t, s.ClientURL(), "x1")
+	ask := func() error {
+		_, err := nc.Request("gc.ctl.disconnect", nil, brokertest.Within)
+		return err
+	}
+	brokertest.Eventually(t, "the verbs are heard", func() bool { return ask() == nil })
+	p.ghost.Store(true) // the next meeting does not end
+	broker.CutRelay(n.Broker)
+	n.WaitState(t, false)
+	brokertest.Eventually(t, "nobody hears the verbs", func() bool { return errors.Is(ask(), nats.ErrNoResponders) })
+	if a, err := n.AskAll(t.Context(), "disconnect", nil); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("AskAll = %v, %v; want ErrUnavailable", a, err)
+	}
+	p.ghost.Store(false)
+	n.WaitState(t, true)
+	brokertest.Eventually(t, "the verbs are heard again", func() bool { return ask() == nil })
+	if a, err := n.AskAll(t.Context(), "disconnect", nil); err != nil || len(a) != 2 {
+		t.Errorf("AskAll = %v, %v; want two answers", a, err)
+	}
+}
+
 // fakePeer is a node that beats, and answers what it is told to.
 type fakePeer struct {
 	nc     *nats.Conn
 	silent atomic.Bool
 	asked  atomic.Int64
 	quiet  atomic.Bool // no heartbeats either
+	ghost  atomic.Bool // its answers to hello name a node that nobody has seen
 }
 
 func newFakePeer(t *testing.T, url string) *fakePeer {
 	p := &fakePeer{nc: dialService(t, url)}
-	body, _ := json.Marshal(map[string]any{"v": broker.ProtocolVersion, "name": "fake", "id": "f1", "shards": 32, "started": 1, "ready": true})
+	card := map[string]any{"v": broker.ProtocolVersion, "name": "fake", "id": "f1", "shards": 32, "started": 1, "ready": true}
+	body, _ := json.Marshal(card)
+	card["peers"] = []string{"ghost"}
+	haunted, _ := json.Marshal(card)
 	p.silent.Store(true)
 	answer := func(m *nats.Msg) {
 		p.asked.Add(1)
@@ -159,7 +192,13 @@ func newFakePeer(t *testing.T, url string) *fakePeer {
 	if _, err := p.nc.Subscribe("gc.ctl.sync.fake", answer); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.nc.Subscribe("gc.ctl.hello", func(m *nats.Msg) { m.Respond(body) }); err != nil {
+	if _, err := p.nc.Subscribe("gc.ctl.hello", func(m *nats.Msg) {
+		if p.ghost.Load() {
+			m.Respond(haunted)
+		} else {
+			m.Respond(body)
+		}
+	}); err != nil {
 		t.Fatal(err)
 	}
 	stop := make(chan struct{})

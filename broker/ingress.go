@@ -44,10 +44,11 @@ func (s ingressState) held() bool { return s != ingressOff }
 
 func (s ingressState) String() string { return [...]string{"off", "holding", "releasing"}[s] }
 
-// decideIngress runs every tick and when a node has gone.
+// decideIngress runs every tick and when serving changes.
 func (b *Broker) decideIngress() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.decideVerbs()
 	may := b.serving && !b.draining
 	if b.embedded == nil {
 		for _, p := range b.peers {
