@@ -46,7 +46,6 @@ func TestMain(m *testing.M) {
 	}
 	workDir = dir
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		stopShared()
 		os.RemoveAll(dir)
 		os.Exit(code)
 	}))
@@ -115,25 +114,4 @@ func heavy(t testing.TB) {
 	if testing.Short() {
 		t.Skip("heavy: left out by -short")
 	}
-}
-
-var (
-	sharedMu   sync.Mutex
-	sharedStop []func() // what tests share for the whole run (PostgreSQL), stopped last-in first-out
-)
-
-// shareUntilEnd registers the stop of something that outlives the test that started it.
-func shareUntilEnd(stop func()) {
-	sharedMu.Lock()
-	defer sharedMu.Unlock()
-	sharedStop = append(sharedStop, stop)
-}
-
-func stopShared() {
-	sharedMu.Lock()
-	defer sharedMu.Unlock()
-	for i := len(sharedStop) - 1; i >= 0; i-- {
-		sharedStop[i]()
-	}
-	sharedStop = nil
 }

@@ -11,18 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// nothing waits until the connection's later traffic proves that nothing came on sub.
-func nothing(t testing.TB, nc *nats.Conn, sub *nats.Subscription) {
-	t.Helper()
-	if err := nc.FlushTimeout(5 * time.Second); err != nil {
-		t.Fatal(err)
-	}
-	if n, _, _ := sub.Pending(); n > 0 {
-		m, _ := sub.NextMsg(time.Second)
-		t.Errorf("%s heard %q on %s, want nothing", sub.Subject, m.Data, m.Subject)
-	}
-}
-
 // TestNativeUser: a user with a JWT connects as a NATS client, hears its groups on the live lane and speaks
 // through uin, both within its grants.
 func TestNativeUser(t *testing.T) {

@@ -269,6 +269,3 @@ func (s *site) create(username, password string, fields map[string]any) string {
 func cookieHeader(n *node, value string) header {
 	return header{"Cookie: theme=dark; sessionid=" + value, "Origin: http://" + n.addr}
 }
-
-// sessionHash is how a session is named outside Django: hex SHA-256 of its key.
-func sessionHash(key string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(key))) }

@@ -345,16 +345,6 @@ func (s *socket) tryNext(deadline time.Time) (msg, error) {
 	}
 }
 
-// next returns the next native object, which must come.
-func (s *socket) next() msg {
-	s.t.Helper()
-	m, err := s.tryNext(time.Now().Add(patience))
-	if err != nil {
-		s.t.Fatalf("user %q waits for the next object: %v", s.user, err)
-	}
-	return m
-}
-
 // must returns the next object of kind op; others before it stay queued for later.
 func (s *socket) must(op string) msg {
 	s.t.Helper()
