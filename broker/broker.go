@@ -96,6 +96,7 @@ type Broker struct {
 	mu           sync.Mutex // before link.mu; never held while calling the handler
 	serving      bool       // met all others: publish, join and take ingress
 	draining     bool
+	deaf         bool // drained so far that it takes no more ingress
 	closed       bool
 	left         bool     // said bye
 	why          string   // why it does not serve
@@ -124,6 +125,7 @@ type Broker struct {
 	visitors    map[uint64]*visitor
 	natives     int
 	revocations uint64
+	shut        bool         // nobody else comes in
 	reloading   sync.RWMutex // written while routes are reloaded
 
 	stateMu sync.Mutex // before mu; serializes Handler.State

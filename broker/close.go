@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // Drain takes no more messages, finishes those in hand, tells the other nodes, and sends NATS clients elsewhere. Publish and Join
 // fail with ErrUnavailable from then on; what other nodes publish is delivered until it returns. It does so when ctx ends at the latest.
+//
+// Clients of the embedded server must go before its ingress does, for nobody else hears what they publish there. The links end
+// within lameDuckGrace, before the server closes them.
 func (b *Broker) Drain(ctx context.Context) error {
 	b.mu.Lock()
 	if b.draining || b.closed {
@@ -15,9 +20,25 @@ func (b *Broker) Drain(ctx context.Context) error {
 		return nil
 	}
 	b.draining = true
+	b.deaf = b.embedded == nil
 	b.mu.Unlock()
 	b.decideIngress() // unsubscribes
 	err := errors.Join(b.control.flush(ctx), b.waitAnswers(ctx))
+	left := make(chan struct{})
+	if b.embedded != nil {
+		if !b.spawn(func() { // ends within lameDuck, or with the server's shutdown; Close waits
+			defer close(left)
+			b.embedded.LameDuckShutdown()
+		}) {
+			return ErrUnavailable // Close runs beside
+		}
+		err = errors.Join(err, b.seeOff(ctx))
+		b.mu.Lock()
+		b.deaf = true
+		b.mu.Unlock()
+		b.decideIngress() // unsubscribes
+		err = errors.Join(err, b.control.flush(ctx))
+	}
 	b.mu.Lock()
 	b.serving = false
 	b.why = "draining"
@@ -32,19 +53,51 @@ func (b *Broker) Drain(ctx context.Context) error {
 	}
 	b.relay.stop()
 	b.control.stop()
-	left := make(chan struct{})
-	if !b.spawn(func() { // ends within lameDuck, or with the server's shutdown; Close waits
-		defer close(left)
-		b.embedded.LameDuckShutdown()
-	}) {
-		return ErrUnavailable // Close runs beside
-	}
 	select {
 	case <-left:
 	case <-ctx.Done():
 		err = errors.Join(err, ctx.Err())
 	}
 	return err
+}
+
+// seeOff disconnects all services and native users once the server takes no new ones, and what they asked is answered.
+func (b *Broker) seeOff(ctx context.Context) error {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for b.embedded.Addr() != nil { // nil when the listener is closed
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-b.ctx.Done():
+			return ErrUnavailable
+		}
+	}
+	err := b.control.flush(ctx)                  // what they sent is handled
+	err = errors.Join(err, b.control.flush(ctx)) // and answered
+	written := time.Now().Add(lameDuckGrace / 4) // a client that does not read has had its time
+	for b.unwritten() && time.Now().Before(written) && ctx.Err() == nil {
+		<-ticker.C
+	}
+	for _, cid := range b.shutDoor() {
+		b.embedded.DisconnectClientByID(cid)
+	}
+	return err
+}
+
+// unwritten says whether the server still has bytes for any client.
+func (b *Broker) unwritten() bool {
+	z, err := b.embedded.Connz(&server.ConnzOptions{Limit: 1 << 20})
+	if err != nil {
+		return false // shutting down
+	}
+	for _, c := range z.Conns {
+		if c.Pending > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // waitAnswers returns when the questions and requests in hand are answered.

@@ -21,7 +21,7 @@ const (
 	clusterName   = "gatecast"
 	accountName   = "GATECAST"
 	readyWithin   = 10 * time.Second
-	lameDuckGrace = 500 * time.Millisecond
+	lameDuckGrace = time.Second // for the end of Drain
 	lameDuck      = 2 * time.Second
 )
 

@@ -49,7 +49,7 @@ func (b *Broker) decideIngress() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.decideVerbs()
-	may := b.serving && !b.draining
+	may := b.serving && !b.deaf
 	if b.embedded == nil {
 		for _, p := range b.peers {
 			if !p.Ready {

@@ -25,6 +25,9 @@ type visitor struct {
 	may    *subject.Set // publish grant
 }
 
+// own says that it is a link of the node itself, the only ones without permissions.
+func (v *visitor) own() bool { return v.grant.Permissions == nil }
+
 // Check lets a client in or not.
 func (d *door) Check(c server.ClientAuthentication) bool {
 	b := (*Broker)(d)
@@ -155,6 +158,10 @@ func (b *Broker) nativeUser(c server.ClientAuthentication, token string) (*visit
 			return nil, err
 		}
 		b.doorMu.Lock()
+		if b.shut {
+			b.doorMu.Unlock()
+			return nil, ErrUnavailable
+		}
 		if b.revocations == revoked {
 			b.visitors[c.GetID()] = v
 			b.natives++
@@ -277,11 +284,28 @@ func emptyToken(name []byte) bool {
 	return last == '.'
 }
 
+// remember lets v in, or returns nil if the door is shut for it.
 func (b *Broker) remember(cid uint64, v *visitor) *visitor {
 	b.doorMu.Lock()
+	defer b.doorMu.Unlock()
+	if b.shut && !v.own() {
+		return nil
+	}
 	b.visitors[cid] = v
-	b.doorMu.Unlock()
 	return v
+}
+
+// shutDoor lets nobody in but this node's links, and returns who is in.
+func (b *Broker) shutDoor() (cids []uint64) {
+	b.doorMu.Lock()
+	defer b.doorMu.Unlock()
+	b.shut = true
+	for cid, v := range b.visitors {
+		if !v.own() {
+			cids = append(cids, cid)
+		}
+	}
+	return cids
 }
 
 // sweep forgets visitors that have gone. It runs every few seconds.
