@@ -123,6 +123,7 @@ type Broker struct {
 
 	doorMu      sync.Mutex // leaf
 	visitors    map[uint64]*visitor
+	checking    map[uint64]bool // clients whose first check is under way
 	natives     int
 	revocations uint64
 	shut        bool         // nobody else comes in
@@ -134,7 +135,8 @@ type Broker struct {
 	openErr chan error // capacity 1: nil at the first serve, or why there is none
 
 	questions questions
-	slots     chan struct{} // one for each question and request being answered
+	asked     chan struct{} // one for each question being answered
+	requested chan struct{} // one for each service's request being answered: it may ask this node in turn
 	poked     chan struct{} // capacity 1: tick now
 
 	ctx    context.Context // ends with Close

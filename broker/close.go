@@ -102,15 +102,25 @@ func (b *Broker) unwritten() bool {
 
 // waitAnswers returns when the questions and requests in hand are answered.
 func (b *Broker) waitAnswers(ctx context.Context) error {
+	for _, slots := range []chan struct{}{b.requested, b.asked} {
+		if err := takeAll(ctx, slots); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeAll returns when all of slots were free.
+func takeAll(ctx context.Context, slots chan struct{}) error {
 	taken := 0
 	defer func() {
 		for range taken {
-			<-b.slots
+			<-slots
 		}
 	}()
-	for ; taken < cap(b.slots); taken++ {
+	for ; taken < cap(slots); taken++ {
 		select {
-		case b.slots <- struct{}{}:
+		case slots <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -12,7 +12,7 @@ import (
 
 const (
 	answerWithin  = 2 * time.Second
-	maxConcurrent = 256 // questions and services' requests answered at once
+	maxConcurrent = 256 // questions answered at once, and services' requests
 )
 
 // onControlUp tells a new control link what this node hears there.
@@ -213,7 +213,7 @@ func (b *Broker) onAsk(f *frame) {
 	reply := string(f.reply)
 	verb, body, _ := bytes.Cut(f.body, []byte("\n"))
 	name, question := string(verb), bytes.Clone(body)
-	b.concurrently(func(ctx context.Context) {
+	b.concurrently(b.asked, true, func(ctx context.Context) {
 		out, err := b.h.Ask(ctx, name, question)
 		answer := append([]byte("+"), out...)
 		if err != nil {
@@ -241,22 +241,35 @@ func (b *Broker) onServe(f *frame, verb string) {
 		}
 		b.control.publish(reply, answer)
 	}
-	b.concurrently(func(ctx context.Context) { say(b.h.Serve(ctx, verb, body)) },
+	b.concurrently(b.requested, false, func(ctx context.Context) { say(b.h.Serve(ctx, verb, body)) },
 		func() { say([]byte(`{"error":{"code":"unavailable","message":"too many requests at once"}}`)) })
 }
 
-// concurrently runs f on its own goroutine, or busy on this one if too many run.
-func (b *Broker) concurrently(f func(ctx context.Context), busy func()) {
+// concurrently runs f on its own goroutine, at most as many at once as slots holds. If there is no slot left it runs busy, at once or,
+// if f can wait, when none has become free in time.
+func (b *Broker) concurrently(slots chan struct{}, wait bool, f func(ctx context.Context), busy func()) {
+	taken := false
 	select {
-	case b.slots <- struct{}{}:
+	case slots <- struct{}{}:
+		taken = true
 	default:
-		busy()
-		return
+		if !wait {
+			busy()
+			return
+		}
 	}
 	b.spawn(func() { // the handler's limit of 2 s ends it; Close waits
-		defer func() { <-b.slots }()
 		ctx, cancel := context.WithTimeout(b.ctx, answerWithin)
 		defer cancel()
+		if !taken {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				busy()
+				return
+			}
+		}
+		defer func() { <-slots }()
 		f(ctx)
 	})
 }

@@ -36,28 +36,56 @@ func (d *door) Check(c server.ClientAuthentication) bool {
 	}
 	cid := c.GetID()
 	b.doorMu.Lock()
-	known := b.visitors[cid]
+	known, checking := b.visitors[cid], b.checking[cid]
+	if known == nil {
+		b.checking[cid] = true
+	}
 	b.doorMu.Unlock()
-	if known != nil {
+	switch {
+	case known != nil:
 		c.RegisterUser(known.grant)
 		return true
+	case checking:
+		return true // a reload asks; its own check, under way, decides and gives the grant
 	}
-	v := b.admit(c)
+	defer func() {
+		b.doorMu.Lock()
+		delete(b.checking, cid)
+		b.doorMu.Unlock()
+	}()
+	o := *c.GetOpts()
+	if !b.clearName(c) {
+		return false
+	}
+	v := b.admit(c, &o)
 	if v == nil {
 		return false
 	}
 	c.RegisterUser(v.grant)
-	// a reload closes clients whose user name is not in the server's own table, which is empty
-	if b.reloading.TryRLock() {
-		c.GetOpts().Username = ""
-		b.reloading.RUnlock()
-	}
 	return true
 }
 
+// clearName hides the user name: a reload closes clients whose name is not in the server's own table, which is empty. It waits for
+// a reload under way, but not for ever, as it may be that reload which asks.
+func (b *Broker) clearName(c server.ClientAuthentication) bool {
+	if c.GetOpts().Username == "" {
+		return true
+	}
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for range 1000 {
+		if b.reloading.TryRLock() {
+			c.GetOpts().Username = ""
+			b.reloading.RUnlock()
+			return true
+		}
+		<-ticker.C
+	}
+	return false
+}
+
 // admit finds out who c is and remembers it.
-func (b *Broker) admit(c server.ClientAuthentication) *visitor {
-	o := c.GetOpts()
+func (b *Broker) admit(c server.ClientAuthentication, o *server.ClientOpts) *visitor {
 	if o.Token != "" && same(o.Token, b.nodeKey) && c.RemoteAddress().Network() == "pipe" {
 		return b.remember(c.GetID(), &visitor{grant: &server.User{Account: b.account}})
 	}
@@ -163,8 +191,10 @@ func (b *Broker) nativeUser(c server.ClientAuthentication, token string) (*visit
 			return nil, ErrUnavailable
 		}
 		if b.revocations == revoked {
+			if b.visitors[c.GetID()] == nil {
+				b.natives++
+			}
 			b.visitors[c.GetID()] = v
-			b.natives++
 			b.doorMu.Unlock()
 			return v, nil
 		}

@@ -45,7 +45,7 @@ func newBroker(o Options, h Handler, log *slog.Logger) *Broker {
 	b := &Broker{
 		o: o, h: h, instance: random(8), started: time.Now(), wildcard: o.UserInterest == "wildcard", nodeToken: random(32),
 		groups: map[string]*interest{}, barriers: map[uint64]*barrier{}, peers: map[string]*peer{}, routeSums: map[string]uint64{},
-		visitors: map[uint64]*visitor{}, openErr: make(chan error, 1), slots: make(chan struct{}, maxConcurrent),
+		visitors: map[uint64]*visitor{}, checking: map[uint64]bool{}, openErr: make(chan error, 1), asked: make(chan struct{}, maxConcurrent), requested: make(chan struct{}, maxConcurrent),
 		poked: make(chan struct{}, 1), resolveEvery: resolveEvery, why: "starting",
 	}
 	b.log = log.With("node", o.Name)
