@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -134,8 +135,8 @@ func (b *Broker) Leave(group string) {
 func (b *Broker) unsubscribe(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := 0
-	for n < len(b.lingering) && n < 1000 { // a mass leave is spread over ticks
+	n, most := 0, max(1000, len(b.lingering)/20) // a mass leave is spread over ticks, but over seconds at most
+	for n < len(b.lingering) && n < most {
 		l := b.lingering[n]
 		if now.Sub(l.since) < linger {
 			break // all behind it are younger
@@ -145,7 +146,7 @@ func (b *Broker) unsubscribe(now time.Time) {
 		}
 		n++
 	}
-	b.lingering = append(b.lingering[:0], b.lingering[n:]...)
+	b.lingering = slices.Delete(b.lingering, 0, n) // zeroes the tail
 }
 
 // remove forgets it. mu is held.

@@ -19,7 +19,8 @@ const (
 	keepalive   = 2 * time.Second
 	backoffMin  = 50 * time.Millisecond
 	backoffMax  = 2 * time.Second
-	writeWithin = 10 * time.Second
+	writeWithin = 10 * time.Second // for each writeSlice: a slow connection is not a hung one
+	writeSlice  = 1 << 20
 )
 
 var errClosed = errors.New("broker closed")
@@ -222,10 +223,7 @@ func (l *link) write(conn net.Conn, stop <-chan struct{}) {
 		l.kicked = false
 		l.mu.Unlock()
 		if len(out) > 0 {
-			if !pipe {
-				conn.SetWriteDeadline(time.Now().Add(writeWithin))
-			}
-			if _, err := conn.Write(out); err != nil {
+			if err := writeSlices(conn, out, pipe); err != nil {
 				conn.Close() // the reader reports it
 				return
 			}
@@ -236,6 +234,21 @@ func (l *link) write(conn net.Conn, stop <-chan struct{}) {
 			l.mu.Unlock()
 		}
 	}
+}
+
+// writeSlices writes out in parts with a deadline each.
+func writeSlices(conn net.Conn, out []byte, pipe bool) error {
+	for len(out) > 0 {
+		if !pipe {
+			conn.SetWriteDeadline(time.Now().Add(writeWithin))
+		}
+		n, err := conn.Write(out[:min(len(out), writeSlice)])
+		if err != nil {
+			return err
+		}
+		out = out[n:]
+	}
+	return nil
 }
 
 // keepalive sends a PING and reports whether the server answered one of the last two.

@@ -291,3 +291,53 @@ func BenchmarkReadToDeliver(b *testing.B) {
 		br.onRelay(&f)
 	}
 }
+
+// deadlines counts what a writer does to its connection.
+type deadlines struct {
+	endless
+	set, wrote, largest int
+}
+
+func (c *deadlines) SetWriteDeadline(time.Time) error { c.set++; return nil }
+
+func (c *deadlines) Write(p []byte) (int, error) {
+	c.wrote += len(p)
+	c.largest = max(c.largest, len(p))
+	return len(p), nil
+}
+
+func TestBigWritesRenewTheirDeadline(t *testing.T) {
+	var c deadlines
+	if err := writeSlices(&c, make([]byte, 3*writeSlice+1), false); err != nil {
+		t.Fatal(err)
+	}
+	if c.set != 4 || c.wrote != 3*writeSlice+1 || c.largest > writeSlice {
+		t.Errorf("%d deadlines for %d bytes, at most %d at once", c.set, c.wrote, c.largest)
+	}
+}
+
+func TestMassLeaveTakesSeconds(t *testing.T) {
+	b := loose(nil)
+	const n = 100000
+	old := time.Now().Add(-2 * linger)
+	b.mu.Lock()
+	for i := range n {
+		name := fmt.Sprint("g.", i)
+		it := b.subscribe(name, name)
+		it.state, it.idle = lingering, old
+		b.lingering = append(b.lingering, idler{it, old})
+	}
+	b.mu.Unlock()
+	ticks := 0
+	for ; len(b.lingering) > 0; ticks++ {
+		b.unsubscribe(time.Now())
+	}
+	if ticks > 90 { // of 100 ms
+		t.Errorf("%d groups took %d ticks", n, ticks)
+	}
+	for _, l := range b.lingering[:cap(b.lingering)] {
+		if l.it != nil {
+			t.Fatal("an interest that is gone is still held")
+		}
+	}
+}
