@@ -26,9 +26,10 @@ const queueIngress = "ingress"
 // ingressState is whether this node handles what services and native users publish.
 //
 // Embedded, every node handles what its own server's clients publish, for routes do not carry it: so one publisher's messages stay
-// in order. With broker.url one node handles all, the ready one with the lowest name:
+// in order. With broker.url one node handles all, and keeps that while it serves; the lowest name decides when nobody does, or two do
+// (server/docs/adr/0006):
 //
-//	off ── lowest, nobody else holds ──► holding ── a lower one is ready ──► releasing ── all handled and on their way ──► off
+//	off ── lowest, nobody holds ──► holding ── drained, or a lower one holds too ──► releasing ── all handled and on their way ──► off
 //
 // Others see the state in heartbeats, sent on the relay link behind the last message that was handled. The queue group only
 // matters when two hold after a partition: nothing is handled twice.
@@ -55,7 +56,8 @@ func (b *Broker) decideIngress() {
 			if !p.Ready {
 				continue
 			}
-			if p.Name < b.o.Name || (p.Ingress && b.ingress == ingressOff) {
+			lower := p.Name < b.o.Name
+			if b.ingress == ingressOff && (p.Ingress || lower) || p.Ingress && lower {
 				may = false
 			}
 		}
