@@ -256,7 +256,7 @@ func (p *pool) dial(ctx context.Context, host string, hello connectLine) (*reade
 	config := p.tls
 	if config != nil {
 		config = config.Clone()
-		config.ServerName, _, _ = net.SplitHostPort(host)
+		config.ServerName = p.serverName(host)
 	}
 	r, info, err := handshake(ctx, conn, hello, config, p.sign)
 	if err != nil {
@@ -264,6 +264,23 @@ func (p *pool) dial(ctx context.Context, host string, hello connectLine) (*reade
 		return nil, nil, err
 	}
 	return r, info, nil
+}
+
+// serverName is whose certificate host must show. Servers tell of each other by address, which certificates seldom name: those are
+// held to the first name in broker.url.
+func (p *pool) serverName(host string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name, _, _ := net.SplitHostPort(host)
+	if !p.told[host] || net.ParseIP(name) == nil {
+		return name
+	}
+	for _, h := range p.hosts {
+		if configured, _, _ := net.SplitHostPort(h); !p.told[h] && net.ParseIP(configured) == nil {
+			return configured
+		}
+	}
+	return name
 }
 
 // sign answers the server's nonce with the key of broker.creds_file, read anew so that rotation needs no restart.
