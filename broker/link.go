@@ -97,11 +97,16 @@ func (l *link) stop() {
 // connect dials until it succeeds or ctx ends. first: an error that no waiting cures ends it.
 func (l *link) connect(ctx context.Context, first bool) (*reader, *serverInfo, error) {
 	wait := backoffMin
+	var cause error // of the last attempt that ctx did not cut short
 	for {
 		r, info, err := l.dial(ctx)
 		if err == nil {
 			return r, info, nil
 		}
+		if ctx.Err() != nil && cause != nil {
+			return nil, nil, cause
+		}
+		cause = err
 		var refused *refusedError
 		if ctx.Err() != nil || first && errors.As(err, &refused) {
 			return nil, nil, err
