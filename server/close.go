@@ -85,6 +85,8 @@ func refuseOp(err error) *opError {
 		return &opError{wire.CodeUnavailable, "the broker cannot be reached; retry later"}
 	case errors.Is(err, broker.ErrTimeout):
 		return &opError{wire.CodeTimeout, "the cluster did not confirm in time; retry"}
+	case errors.Is(err, broker.ErrBadHeader):
+		return &opError{wire.CodeBadRequest, "msg_id or exclude is too long, or no valid UTF-8"}
 	case errors.Is(err, broker.ErrTooLarge):
 		return &opError{wire.CodeTooLarge, "the message is larger than the broker carries"}
 	}
