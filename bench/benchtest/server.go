@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
 
 	"github.com/gatecast/gatecast/bench/frame"
 	"github.com/gatecast/gatecast/bench/ledger"
@@ -102,12 +103,12 @@ func (s *Server) serve(conn net.Conn) {
 		return
 	}
 	for {
-		f, err := ws.ReadFrame(conn)
+		payload, err := wsutil.ReadClientText(conn)
 		if err != nil {
 			return
 		}
 		if strings.HasPrefix(path, "/publish") {
-			s.queue <- published{ws.UnmaskFrameInPlace(f).Payload, time.Now()}
+			s.queue <- published{payload, time.Now()}
 		}
 	}
 }

@@ -134,16 +134,14 @@ func (p *Publisher) Completed() {
 	_, _ = unix.Write(p.wake, one[:])
 }
 
-// priority is the nice value of the publishing thread, where we may set it: it needs little, but at once, also while a server
-// and thousands of receivers keep every core busy.
-const priority = -15
-
-// Urgently runs publish on a thread of high priority, if the system allows it.
+// Urgently runs publish on a real-time thread, if the system allows it: a publisher needs little time, but at once, also while a
+// server, thousands of receivers and other programs keep every core busy.
 func Urgently(publish func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), priority) == nil {
-		defer func() { _ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 0) }()
+	const rr, lowest = 2, 1 // SCHED_RR, its lowest priority
+	if unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: rr, Priority: lowest, Flags: unix.SCHED_FLAG_RESET_ON_FORK}, 0) == nil {
+		defer func() { _ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0) }()
 	}
 	publish()
 }

@@ -99,7 +99,11 @@ func (gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err err
 // findGatecast returns the path of the binary to measure.
 func findGatecast(given string) (string, error) {
 	if given != "" {
-		return exec.LookPath(given)
+		path, err := exec.LookPath(given)
+		if err != nil {
+			return "", err
+		}
+		return filepath.Abs(path) // it runs in a directory of its own
 	}
 	if self, err := os.Executable(); err == nil {
 		beside := filepath.Join(filepath.Dir(self), "gatecast")
