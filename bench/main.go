@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/gatecast/gatecast/bench/target"
@@ -22,6 +23,9 @@ const (
 	exitInvalid = 2 // the run proves nothing: something lost, or the harness was too slow
 	exitError   = 3 // not measured
 )
+
+// minProcs is how many Ps the harness has at least.
+const minProcs = 8
 
 // errInterrupted is the cause of a context that a signal ended.
 var errInterrupted = errors.New("interrupted")
@@ -78,6 +82,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	if err != nil {
 		return exitError, err
 	}
+	// A goroutine back from a system call needs a P; with one a core, the publisher would wait for a P whose thread the kernel
+	// has put aside.
+	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
 	r, failure := measure(ctx, s, o, targets, stderr)
 	r.Command = append([]string{"gatecast", "bench"}, args...)
 	return conclude(r, failure, stdout)
