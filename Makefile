@@ -13,8 +13,9 @@ GOTEST      := go test -p 2
 help: ## print this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-build: ## build bin/gatecast
+build: ## build bin/gatecast and bin/gatecast-bench
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gatecast ./server/cmd/gatecast
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/gatecast-bench ./bench/cmd/gatecast-bench
 
 run: build ## build and start one node with ready logins; it prints the demo page's address
 	bin/gatecast serve -dev -config config.toml
@@ -64,8 +65,9 @@ fuzz: ## run every Fuzz function for FUZZTIME each; new crashers land in testdat
 		done; \
 	done
 
-bench: ## Go's micro benchmarks
+bench: build ## Go's micro benchmarks, then short loads against raw and ours
 	go test -run '^$$' -bench . -benchmem -p 1 $$(go list ./... | grep -v /server/e2e)
+	for scenario in fanout idle connect; do bin/gatecast bench $$scenario -duration 3s -out bin/bench/$$scenario || exit; done
 
 docs: ## write the generated files: config.toml, server/docs/{config,codes,metrics}.md
 	go run ./server/docs/gen

@@ -30,8 +30,13 @@ var floors = []struct{ pkg, may string }{
 	{"server/e2e/…", ""},
 	{"clients/go", ""},
 	{"clients/js", ""},
-	{"bench", "broker/subject clients/go"},
-	{"bench/…", "bench broker/subject clients/go"},
+	{"bench/cmd/gatecast-bench", "bench"},
+	{"bench", "bench/…"},
+	{"bench/ledger", ""},
+	{"bench/frame", ""},
+	{"bench/proc", ""},
+	{"bench/raw", "bench/frame"},
+	{"bench/…", "bench/…"}, // never the server's side
 }
 
 // thirdParties says who may import which libraries. A library that is not here may be imported by nobody.
@@ -45,7 +50,8 @@ var thirdParties = []struct{ library, by string }{
 	{"github.com/pelletier/go-toml/", "server/config"},
 	{"github.com/prometheus/", "server/admin"},
 	{"golang.org/x/sync/", "authn authn/… broker server"},
-	{"golang.org/x/sys/", "server/loop server broker"},
+	{"golang.org/x/sys/", "server/loop server broker bench bench/…"},
+	{"github.com/HdrHistogram/hdrhistogram-go", "bench bench/…"},
 	{"go.uber.org/goleak", "authn/authntest broker/brokertest"},
 }
 

@@ -33,6 +33,7 @@ func commands() []command {
 		{"connections", "", "list the connections of the cluster", connections},
 		{"disconnect", "conn=ID | user=ID | session=HASH", "close connections", disconnect},
 		{"drain", "", "make the node leave politely", drain},
+		{"bench", "SCENARIO", "measure this server or another; runs gatecast-bench", bench},
 		{"doctor", "", "check the configuration against this machine", doctor},
 		{"version", "", "print the version", printVersion},
 	}

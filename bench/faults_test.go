@@ -1,0 +1,166 @@
+//go:build linux
+
+package bench
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatecast/gatecast/bench/benchtest"
+	"github.com/gatecast/gatecast/bench/ledger"
+)
+
+// quick is a load that machines busy with other tests keep up with: latencies of the harness itself are not judged.
+func quick() Options {
+	return Options{
+		Conns: 20, Rate: 200, Size: 100, Warmup: 100 * time.Millisecond, Duration: time.Second, Repeat: 1, Loops: 1,
+		Patience: time.Second, MaxLag: time.Minute, groups: 2,
+	}
+}
+
+// misbehave runs a fanout against a server with faults.
+func misbehave(t *testing.T, o Options, f benchtest.Faults) *Run {
+	t.Helper()
+	server, err := benchtest.Start(o.groups, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	run, err := fanout(t.Context(), o, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+func TestEveryFaultIsCaughtAndNamed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		faults benchtest.Faults
+		want   string // the only fault; "" = valid
+		note   string
+	}{
+		{"a good server is valid", benchtest.Faults{}, "", ""},
+		{"drops one in 1,000", benchtest.Faults{DropEvery: 1000}, "2 of 2200 messages lost", ""},
+		{"duplicates", benchtest.Faults{DuplicateEvery: 1000}, "2 of 2200 messages duplicated", ""},
+		{"reorders", benchtest.Faults{ReorderEvery: 1000}, "2 of 2200 messages reordered", ""},
+		{"delivers to the wrong group", benchtest.Faults{WrongGroupEvery: 1000}, "2 of 2200 messages delivered to the wrong group", ""},
+		{"stalls for a while", benchtest.Faults{StallAfter: 50, StallFor: 700 * time.Millisecond}, "", "stalled: nothing arrived for"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			run := misbehave(t, quick(), tt.faults)
+			if got := strings.Join(run.Faults, "; "); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) || len(run.Faults) > 1 {
+				t.Errorf("faults = %q, want %q only", got, tt.want)
+			}
+			if got := strings.Join(run.Notes, "; "); !strings.Contains(got, tt.note) {
+				t.Errorf("notes = %q, want %q in them", got, tt.note)
+			}
+			r := &Result{Runs: []*Run{run}}
+			if r.summarise(); r.Valid != (tt.want == "") || r.Valid != (len(r.Summary) > 0) {
+				t.Errorf("valid = %v with %d lines of summary; an invalid result has none", r.Valid, len(r.Summary))
+			}
+		})
+	}
+}
+
+func TestServerThatStallsForGoodIsNamed(t *testing.T) {
+	t.Parallel()
+	run := misbehave(t, quick(), benchtest.Faults{StallAfter: 50, StallFor: time.Hour})
+	got := strings.Join(run.Faults, "; ")
+	if !strings.Contains(got, "messages lost") || !strings.Contains(got, "stalled: nothing arrived in the last") {
+		t.Errorf("faults = %q, want lost messages and a stall", got)
+	}
+}
+
+func TestDelayShowsInEveryPercentile(t *testing.T) {
+	t.Parallel()
+	o, delay := quick(), 50*time.Millisecond
+	run := misbehave(t, o, benchtest.Faults{Delay: delay})
+	if len(run.Faults) > 0 {
+		t.Fatalf("faults = %q, want none", run.Faults)
+	}
+	for _, h := range run.histograms {
+		if least := time.Duration(h.h.Min()); least < delay-delay/1000 {
+			t.Errorf("%s: the shortest is %v, want %v at least", h.name, least, delay)
+		}
+		if p50 := time.Duration(h.h.ValueAtQuantile(50)); p50 > 2*delay {
+			t.Errorf("%s: p50 is %v, want about %v", h.name, p50, delay)
+		}
+	}
+	o.P99 = 20 * time.Millisecond
+	r := &Result{Options: o, Runs: []*Run{run}}
+	if r.summarise(); len(r.Missed) != 1 || !strings.Contains(r.Missed[0], "the threshold 20ms") {
+		t.Errorf("missed = %q, want the p99", r.Missed)
+	}
+}
+
+// TestLatencyIsFromTheDueTime: a server that needs 10 ms a message cannot keep 200 a second. Publication k waits for the k before
+// it, 5 ms more each: half of them wait longer than 0.5 s. A load that waited for its server would see 10 ms each.
+func TestLatencyIsFromTheDueTime(t *testing.T) {
+	t.Parallel()
+	o := quick()
+	o.Warmup = time.Millisecond
+	run := misbehave(t, o, benchtest.Faults{Work: 10 * time.Millisecond})
+	if len(run.Faults) > 0 {
+		t.Fatalf("faults = %q, want none", run.Faults)
+	}
+	for metric, least := range map[string]time.Duration{"response-p50-ns": 490 * time.Millisecond, "response-p99-ns": 970 * time.Millisecond, "last-p50-ns": 490 * time.Millisecond} {
+		if v, _ := run.value(metric); time.Duration(v) < least {
+			t.Errorf("%s = %v, want %v at least", metric, time.Duration(v), least)
+		}
+	}
+}
+
+func TestWindowKeepsNoMoreInFlight(t *testing.T) {
+	t.Parallel()
+	o := quick()
+	o.Rate, o.Window = 0, 4
+	run := misbehave(t, o, benchtest.Faults{Delay: 20 * time.Millisecond})
+	if len(run.Faults) > 0 {
+		t.Fatalf("faults = %q, want none", run.Faults)
+	}
+	// 4 in flight, each 20 ms at least: 200 a second at most, for 1.1 s.
+	if n := run.Ledger.Expected / 10; n < 4 || n > 4*(1100/20+1) {
+		t.Errorf("%d publications in 1.1 s, want 220 at most", n)
+	}
+}
+
+// TestReceiversTimeExactly gives arrivals by hand, so that only the histogram's precision is between what was injected and what
+// is told.
+func TestReceiversTimeExactly(t *testing.T) {
+	const members, publications = 10, 100
+	r := newReceivers(1, members, 1)
+	for k := range publications {
+		s := ledger.Stamp{Run: 1, Seq: uint32(k), Due: int64(k) * 1e6, Sent: int64(k)*1e6 + 2e6}
+		for m := range members {
+			r.Receive(m, s, s.Due+50e6+int64(m)*1e6)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		got  int64
+		want int64
+	}{
+		{"first", r.times.first.ValueAtQuantile(99), 50e6},
+		{"median", r.times.median.ValueAtQuantile(99), 54e6},
+		{"last", r.times.final.ValueAtQuantile(1), 59e6},
+		{"response, shortest", r.times.response.Min(), 50e6},
+		{"response, p50", r.times.response.ValueAtQuantile(50), 54e6},
+		{"response, p99.9", r.times.response.ValueAtQuantile(99.9), 59e6},
+		{"service, p50", r.times.service.ValueAtQuantile(50), 52e6},
+	} {
+		if off := float64(tt.got-tt.want) / float64(tt.want); off < -0.001 || off > 0.001 {
+			t.Errorf("%s = %d ns, want %d within 0.1 %%", tt.name, tt.got, tt.want)
+		}
+	}
+	if got := r.completed.Load(); got != publications {
+		t.Errorf("%d publications completed, want %d", got, publications)
+	}
+}

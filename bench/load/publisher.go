@@ -1,0 +1,290 @@
+//go:build linux
+
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gatecast/gatecast/bench/frame"
+	"github.com/gatecast/gatecast/bench/ledger"
+	"github.com/gatecast/gatecast/bench/swarm"
+)
+
+// Protocol is what a target's publisher says.
+type Protocol interface {
+	// PublisherRequest is its handshake request.
+	PublisherRequest() []byte
+	// PublisherGreeted is true for a target that says something before it takes publications; [swarm.Protocol.Hear] finds it.
+	PublisherGreeted() bool
+	// Publish appends the text message that sends payload, plain ASCII without quotes, to the group.
+	Publish(dst []byte, group uint32, payload []byte) []byte
+	Hear(payload []byte) swarm.Heard
+}
+
+// Options of a publisher.
+type Options struct {
+	Addr     netip.AddrPort
+	Protocol Protocol
+	Run      uint32 // for the stamps
+	Groups   int    // publication k goes to group k mod Groups
+	Size     int    // bytes of a payload, at least ledger.StampSize
+}
+
+// Publisher is one socket that publishes. One goroutine uses it, but for Completed.
+type Publisher struct {
+	opts    Options
+	fd      int
+	wake    int // eventfd: something completed
+	scanner frame.Scanner
+	buf     []byte
+	payload []byte
+	message []byte
+	out     []byte // frames the kernel has not taken yet
+	Lag     *hdrhistogram.Histogram
+}
+
+// handshakeTimeout bounds the publisher's own login.
+const handshakeTimeout = 10 * time.Second
+
+// batchBytes is how much a windowed publisher gathers for one write.
+const batchBytes = 32 << 10
+
+// Open logs a publisher in.
+func Open(ctx context.Context, opts Options) (*Publisher, error) {
+	if opts.Size < ledger.StampSize {
+		return nil, fmt.Errorf("a payload needs %d bytes for its stamp, not %d", ledger.StampSize, opts.Size)
+	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", opts.Addr.String())
+	if err != nil {
+		return nil, fmt.Errorf("connect the publisher: %w", err)
+	}
+	defer conn.Close()
+	p := &Publisher{opts: opts, buf: make([]byte, 64<<10), Lag: NewHistogram()}
+	if err := p.login(ctx, conn); err != nil {
+		return nil, fmt.Errorf("log the publisher in: %w", err)
+	}
+	if p.fd, err = rawCopy(conn.(*net.TCPConn)); err != nil {
+		return nil, err
+	}
+	if p.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return nil, errors.Join(err, unix.Close(p.fd))
+	}
+	return p, nil
+}
+
+// rawCopy is the connection's descriptor, ours alone and not blocking.
+func rawCopy(conn *net.TCPConn) (fd int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var dupErr error
+	err = raw.Control(func(of uintptr) { fd, dupErr = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, errors.Join(err, dupErr)
+}
+
+func (p *Publisher) login(ctx context.Context, conn net.Conn) error {
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := conn.Write(p.opts.Protocol.PublisherRequest()); err != nil {
+		return err
+	}
+	var rest, got []byte
+	for whole := false; !whole; {
+		n, err := conn.Read(p.buf)
+		if err != nil {
+			return err
+		}
+		got = append(got, p.buf[:n]...)
+		if rest, whole, err = frame.Upgraded(got); err != nil {
+			return err
+		}
+	}
+	ready, err := p.read(rest)
+	for err == nil && !ready && p.opts.Protocol.PublisherGreeted() {
+		var n int
+		if n, err = conn.Read(p.buf); err == nil {
+			ready, err = p.read(p.buf[:n])
+		}
+	}
+	return err
+}
+
+// Close closes the publisher's socket.
+func (p *Publisher) Close() error { return errors.Join(unix.Close(p.fd), unix.Close(p.wake)) }
+
+// Completed tells a windowed publisher that a publication has reached everybody. Any goroutine may call it while the publisher
+// is open.
+func (p *Publisher) Completed() {
+	one := [8]byte{1}
+	_, _ = unix.Write(p.wake, one[:])
+}
+
+// Urgently runs publish on a real-time thread, if the system allows it: a publisher needs little time, but at once, also while a
+// server, thousands of receivers and other programs keep every core busy.
+func Urgently(publish func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const rr, lowest = 2, 1 // SCHED_RR, its lowest priority
+	if unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: rr, Priority: lowest, Flags: unix.SCHED_FLAG_RESET_ON_FORK}, 0) == nil {
+		defer func() { _ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0) }()
+	}
+	publish()
+}
+
+// Open publishes count messages by the schedule and returns how many were given to the kernel.
+func (p *Publisher) Open(ctx context.Context, s Schedule, count int) (sent int, err error) {
+	noticed := 0
+	for sent < count || len(p.out) > 0 {
+		now := ledger.Now()
+		for due := min(s.Passed(now), count); noticed < due; noticed++ {
+			Record(p.Lag, now-s.Due(noticed))
+		}
+		for sent < noticed && len(p.out) == 0 {
+			p.build(sent, s.Due(sent))
+			sent++
+			if err := p.flush(); err != nil {
+				return sent, err
+			}
+		}
+		wait := time.Second
+		if noticed < count {
+			wait = time.Duration(s.Due(noticed) - ledger.Now())
+		}
+		if err := p.wait(ctx, wait); err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// Window publishes for the duration with at most window publications in flight, as completed() counts those that have reached
+// everybody. Due is when the window opened for a publication.
+func (p *Publisher) Window(ctx context.Context, window int, duration time.Duration, completed func() int) (sent int, err error) {
+	end := ledger.Now() + int64(duration)
+	for now := ledger.Now(); now < end || len(p.out) > 0; now = ledger.Now() {
+		for now < end && sent < completed()+window && len(p.out) < batchBytes { // what is allowed now goes out together
+			p.build(sent, now)
+			sent++
+		}
+		if err := p.flush(); err != nil {
+			return sent, err
+		}
+		if now < end && sent < completed()+window && len(p.out) == 0 {
+			continue
+		}
+		if err := p.wait(ctx, time.Duration(end-now)); err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// build appends publication k's frame to out.
+func (p *Publisher) build(k int, due int64) {
+	stamp := ledger.Stamp{
+		Run: p.opts.Run, Group: uint32(k % p.opts.Groups), Seq: uint32(k / p.opts.Groups), Due: due, Sent: ledger.Now(),
+	}
+	p.payload = stamp.Append(p.payload[:0])
+	for len(p.payload) < p.opts.Size {
+		p.payload = append(p.payload, 'x')
+	}
+	p.message = p.opts.Protocol.Publish(p.message[:0], stamp.Group, p.payload)
+	p.out = frame.Append(p.out, frame.Text, p.message, [4]byte{byte(k), 0x5a, byte(k >> 8), 0xa5})
+}
+
+// flush writes what the kernel takes.
+func (p *Publisher) flush() error {
+	if len(p.out) == 0 {
+		return nil
+	}
+	n, err := unix.Write(p.fd, p.out)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	p.out = p.out[:copy(p.out, p.out[n:])]
+	return nil
+}
+
+// wait returns when the time is over, the target said something, a publication completed, or pending bytes can go out.
+func (p *Publisher) wait(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}, {Fd: int32(p.wake), Events: unix.POLLIN}}
+	if len(p.out) > 0 {
+		fds[0].Events |= unix.POLLOUT
+	}
+	ts := unix.NsecToTimespec(int64(min(max(d, 0), 50*time.Millisecond))) // bounded, so that ctx is seen
+	n, err := unix.Ppoll(fds, &ts, nil)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("wait: %w", err)
+	}
+	if n <= 0 {
+		return nil
+	}
+	if fds[1].Revents != 0 {
+		var count [8]byte
+		_, _ = unix.Read(p.wake, count[:])
+	}
+	if fds[0].Revents&unix.POLLOUT != 0 {
+		if err := p.flush(); err != nil {
+			return err
+		}
+	}
+	if fds[0].Revents&^unix.POLLOUT != 0 {
+		return p.receive()
+	}
+	return nil
+}
+
+// receive handles what the target says to its publisher.
+func (p *Publisher) receive() error {
+	n, err := unix.Read(p.fd, p.buf)
+	switch {
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read the publisher's socket: %w", err)
+	case n == 0:
+		return errors.New("the target closed the publisher's connection")
+	}
+	_, err = p.read(p.buf[:n])
+	return err
+}
+
+func (p *Publisher) read(b []byte) (ready bool, err error) {
+	scanErr := p.scanner.Scan(b, func(op frame.Op, payload []byte) {
+		switch op {
+		case frame.Ping:
+			p.out = frame.Append(p.out, frame.Pong, payload, [4]byte{1, 2, 3, 4})
+		case frame.Close:
+			err = errors.Join(err, fmt.Errorf("the target closed the publisher's connection: %q", payload[min(2, len(payload)):]))
+		case frame.Text, frame.Binary:
+			h := p.opts.Protocol.Hear(payload)
+			ready = ready || h.Ready
+			err = errors.Join(err, h.Err)
+			if h.Reply != nil {
+				p.out = frame.Append(p.out, frame.Text, h.Reply, [4]byte{1, 2, 3, 4})
+			}
+		}
+	})
+	return ready, errors.Join(scanErr, err)
+}

@@ -1,0 +1,124 @@
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/gatecast/gatecast/bench/target"
+)
+
+// Exit codes of Main.
+const (
+	exitOK      = 0 // measured
+	exitMissed  = 1 // measured, and a threshold was missed
+	exitInvalid = 2 // the run proves nothing: something lost, or the harness was too slow
+	exitError   = 3 // not measured
+)
+
+// minProcs is how many Ps the harness has at least.
+const minProcs = 8
+
+// errInterrupted is the cause of a context that a signal ended.
+var errInterrupted = errors.New("interrupted")
+
+// Main is the program: it runs one command line and returns the exit code. Signals end it in order.
+func Main(args []string, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() { // ends with ctx
+		select {
+		case <-signals:
+			cancel(errInterrupted)
+		case <-ctx.Done():
+		}
+	}()
+	code, err := run(ctx, args, stdout, stderr)
+	var usage *usageError
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "gatecast bench: %v\nSee: gatecast bench help\n", err)
+		return exitError
+	case err != nil:
+		fmt.Fprintln(stderr, "gatecast bench:", err)
+		return exitError
+	}
+	return code
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int, err error) {
+	if len(args) == 0 {
+		return exitError, &usageError{"which scenario?"}
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		help(stdout)
+		return exitOK, nil
+	case target.RawCommand:
+		return exitOK, target.ServeRaw(ctx, args[1:], stdout, stderr)
+	}
+	s, err := findScenario(args[0])
+	if err != nil {
+		return exitError, err
+	}
+	o, err := parse(s, args[1:], stderr)
+	if err != nil {
+		return exitError, err
+	}
+	targets, err := target.Find(o.Targets)
+	if err != nil {
+		return exitError, err
+	}
+	// A goroutine back from a system call needs a P; with one a core, the publisher would wait for a P whose thread the kernel
+	// has put aside.
+	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
+	r, failure := measure(ctx, s, o, targets, stderr)
+	r.Command = append([]string{"gatecast", "bench"}, args...)
+	return conclude(r, failure, stdout)
+}
+
+// conclude prints and saves a result, partial ones too, and finds the exit code.
+func conclude(r *Result, failure error, stdout io.Writer) (int, error) {
+	if len(r.Runs) > 0 {
+		failure = errors.Join(failure, writeTable(stdout, r))
+	}
+	if r.Options.Out != "" {
+		if err := save(r.Options.Out, r); err != nil {
+			failure = errors.Join(failure, fmt.Errorf("save the result: %w", err))
+		}
+	}
+	switch {
+	case failure != nil:
+		return exitError, failure
+	case !r.Valid:
+		return exitInvalid, nil
+	case len(r.Missed) > 0:
+		return exitMissed, nil
+	}
+	return exitOK, nil
+}
+
+func help(w io.Writer) {
+	fmt.Fprint(w, "gatecast bench: measure a WebSocket pub/sub server, with proof that nothing was lost\n\nUsage: gatecast bench SCENARIO [flags]\n\n")
+	for _, s := range scenarios() {
+		fmt.Fprintf(w, "  %-10s %s\n", s.name, s.about)
+	}
+	fmt.Fprint(w, "\nTargets (-target A,B; ratios are to the first):\n\n")
+	for _, t := range target.All() {
+		fmt.Fprintf(w, "  %s\n", t.Name())
+	}
+	fmt.Fprint(w, "\nFlags: gatecast bench SCENARIO -h. Exit codes: 0 measured, 1 threshold missed, 2 invalid run, 3 error.\n")
+}

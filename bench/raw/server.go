@@ -1,0 +1,413 @@
+//go:build linux
+
+package raw
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatecast/gatecast/bench/frame"
+)
+
+// Options of a server.
+type Options struct {
+	Addr  netip.AddrPort // to listen on; port 0 = any free one
+	Loops int            // event loops that share the members; at least 1
+	Batch bool           // messages read together go out together
+}
+
+// Server is a raw server. [Server.Serve] runs it.
+type Server struct {
+	opts   Options
+	listen int
+	loops  []*loop
+}
+
+// loop owns a share of the members. The first one also accepts and owns the publisher.
+type loop struct {
+	server *Server
+	epoll  int
+	wake   int             // eventfd
+	conns  map[int32]*conn // by descriptor
+	member []*conn
+	buf    []byte
+
+	mu    sync.Mutex
+	queue [][]byte // frames from the publisher's loop, each sent to all members as it is
+	adopt []*conn  // upgraded conns that are this loop's from now on
+}
+
+// conn is one socket.
+type conn struct {
+	fd        int32
+	publisher bool
+	upgraded  bool
+	in        []byte // unfinished request or frame
+	out       []byte // what the socket did not take
+	index     int    // in member
+}
+
+// Listen opens a server.
+func Listen(opts Options) (*Server, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	s := &Server{opts: opts, listen: fd}
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1), // accepted sockets inherit it
+		unix.Bind(fd, &unix.SockaddrInet4{Port: int(opts.Addr.Port()), Addr: opts.Addr.Addr().As4()}),
+		unix.Listen(fd, 4096),
+	)
+	for i := 0; i < max(opts.Loops, 1) && err == nil; i++ {
+		err = s.addLoop()
+	}
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("listen on %s: %w", opts.Addr, err)
+	}
+	return s, nil
+}
+
+func (s *Server) addLoop() error {
+	l := &loop{server: s, conns: make(map[int32]*conn), buf: make([]byte, 64<<10)}
+	var err error
+	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return err
+	}
+	if l.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return errors.Join(err, unix.Close(l.epoll))
+	}
+	s.loops = append(s.loops, l)
+	if err := l.watch(int32(l.wake), unix.EPOLL_CTL_ADD, unix.EPOLLIN); err != nil {
+		return err
+	}
+	if len(s.loops) > 1 {
+		return nil
+	}
+	return l.watch(int32(s.listen), unix.EPOLL_CTL_ADD, unix.EPOLLIN)
+}
+
+// Addr is where it listens.
+func (s *Server) Addr() (netip.AddrPort, error) {
+	sa, err := unix.Getsockname(s.listen)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	in := sa.(*unix.SockaddrInet4)
+	return netip.AddrPortFrom(netip.AddrFrom4(in.Addr), uint16(in.Port)), nil
+}
+
+// Serve runs all loops until ctx ends or one fails, and closes everything.
+func (s *Server) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		for _, l := range s.loops {
+			l.poke()
+		}
+	})
+	errs := make([]error, len(s.loops))
+	var wg sync.WaitGroup
+	for i, l := range s.loops {
+		wg.Go(func() { // ends with ctx
+			defer cancel()
+			errs[i] = l.run(ctx)
+		})
+	}
+	<-ctx.Done()
+	wg.Wait()
+	stop()
+	s.close()
+	return errors.Join(errs...)
+}
+
+func (s *Server) close() {
+	for _, l := range s.loops {
+		for _, c := range l.conns {
+			_ = unix.Close(int(c.fd))
+		}
+		_ = unix.Close(l.epoll)
+		_ = unix.Close(l.wake)
+	}
+	_ = unix.Close(s.listen)
+}
+
+func (l *loop) watch(fd int32, op int, events uint32) error {
+	return unix.EpollCtl(l.epoll, op, int(fd), &unix.EpollEvent{Events: events, Fd: fd})
+}
+
+func (l *loop) poke() {
+	one := [8]byte{1}
+	_, _ = unix.Write(l.wake, one[:])
+}
+
+func (l *loop) run(ctx context.Context) error {
+	var events [256]unix.EpollEvent
+	for {
+		n, err := unix.EpollWait(l.epoll, events[:], -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait: %w", err)
+		}
+		for _, ev := range events[:max(n, 0)] {
+			switch int(ev.Fd) {
+			case l.wake:
+				var count [8]byte
+				_, _ = unix.Read(l.wake, count[:])
+				if ctx.Err() != nil {
+					return nil
+				}
+				l.takeQueue()
+			case l.server.listen:
+				if l == l.server.loops[0] {
+					if err := l.accept(); err != nil {
+						return err
+					}
+				}
+			default:
+				if c := l.conns[ev.Fd]; c != nil {
+					l.handle(c, ev.Events)
+				}
+			}
+		}
+	}
+}
+
+func (l *loop) accept() error {
+	for {
+		fd, _, err := unix.Accept4(l.server.listen, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if errors.Is(err, unix.EAGAIN) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accept: %w", err)
+		}
+		c := &conn{fd: int32(fd), index: -1}
+		l.conns[c.fd] = c
+		if err := l.watch(c.fd, unix.EPOLL_CTL_ADD, unix.EPOLLIN); err != nil {
+			return err
+		}
+	}
+}
+
+// takeQueue sends what the publisher's loop left, and adopts conns it upgraded.
+func (l *loop) takeQueue() {
+	l.mu.Lock()
+	queue, adopt := l.queue, l.adopt
+	l.queue, l.adopt = nil, nil
+	l.mu.Unlock()
+	for _, c := range adopt {
+		l.conns[c.fd] = c
+		l.join(c)
+		answer := c.out
+		c.out = nil
+		if err := l.watch(c.fd, unix.EPOLL_CTL_ADD, unix.EPOLLIN); err != nil {
+			l.end(c)
+			continue
+		}
+		l.send(c, answer)
+	}
+	for _, frames := range queue {
+		l.sendAll(frames)
+	}
+}
+
+func (l *loop) join(c *conn) {
+	c.index = len(l.member)
+	l.member = append(l.member, c)
+}
+
+func (l *loop) handle(c *conn, events uint32) {
+	if events&unix.EPOLLOUT != 0 {
+		if !l.drain(c) {
+			return
+		}
+	}
+	if events&^unix.EPOLLOUT == 0 {
+		return
+	}
+	n, err := unix.Read(int(c.fd), l.buf)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return
+	}
+	if err != nil || n == 0 {
+		l.end(c)
+		return
+	}
+	switch {
+	case c.publisher:
+		l.publish(c, l.buf[:n])
+	case !c.upgraded:
+		l.upgrade(c, l.buf[:n])
+	} // a member has nothing to say
+}
+
+var (
+	headEnd    = []byte("\r\n\r\n")
+	keyHeader  = []byte("\r\nSec-WebSocket-Key: ")
+	publishing = []byte("GET /publish ")
+)
+
+func (l *loop) upgrade(c *conn, b []byte) {
+	if len(c.in) > 0 {
+		c.in = append(c.in, b...)
+		b = c.in
+	}
+	end := bytes.Index(b, headEnd)
+	if end < 0 {
+		c.in = append([]byte(nil), b...)
+		return
+	}
+	_, after, found := bytes.Cut(b[:end+2], keyHeader)
+	key, _, _ := bytes.Cut(after, headEnd[:2])
+	if !found {
+		l.end(c)
+		return
+	}
+	c.upgraded, c.publisher = true, bytes.HasPrefix(b, publishing)
+	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + frame.Accept(string(key)) + "\r\n\r\n"
+	rest := append([]byte(nil), b[end+4:]...)
+	c.in = nil
+	if c.publisher {
+		l.send(c, []byte(answer))
+		l.publish(c, rest)
+		return
+	}
+	to := l.server.loops[int(c.fd)%len(l.server.loops)]
+	if to == l {
+		l.join(c)
+		l.send(c, []byte(answer))
+		return
+	}
+	// The other loop joins it before the answer goes out, so that a client told of its upgrade is a member.
+	delete(l.conns, c.fd)
+	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(c.fd), nil)
+	c.out = []byte(answer)
+	to.mu.Lock()
+	to.adopt = append(to.adopt, c)
+	to.mu.Unlock()
+	to.poke()
+}
+
+// publish cuts the publisher's bytes into frames and sends each, or all together, to every member.
+func (l *loop) publish(c *conn, b []byte) {
+	if len(c.in) > 0 {
+		c.in = append(c.in, b...)
+		b = c.in
+	}
+	var frames []byte
+	for {
+		payload, n := unmask(b)
+		if n == 0 {
+			break
+		}
+		b = b[n:]
+		frames = frame.AppendServer(frames, frame.Text, payload)
+		if !l.server.opts.Batch {
+			l.spread(frames)
+			frames = nil
+		}
+	}
+	if len(frames) > 0 {
+		l.spread(frames)
+	}
+	c.in = append(c.in[:0], b...)
+}
+
+// unmask returns the payload of the client frame that b begins with, in place, and the frame's length; 0 if it is not whole.
+func unmask(b []byte) (payload []byte, n int) {
+	if len(b) < 6 {
+		return nil, 0
+	}
+	size, header := int(b[1]&0x7f), 2
+	switch size {
+	case 126:
+		size, header = int(binary.BigEndian.Uint16(b[2:])), 4
+	case 127:
+		if len(b) < 14 {
+			return nil, 0
+		}
+		size, header = int(binary.BigEndian.Uint64(b[2:])), 10
+	}
+	if len(b) < header+4+size {
+		return nil, 0
+	}
+	mask := [4]byte(b[header:])
+	payload = b[header+4 : header+4+size]
+	for i := range payload {
+		payload[i] ^= mask[i&3]
+	}
+	return payload, header + 4 + size
+}
+
+// spread gives frames to every loop.
+func (l *loop) spread(frames []byte) {
+	for _, to := range l.server.loops {
+		if to == l {
+			continue
+		}
+		to.mu.Lock()
+		to.queue = append(to.queue, frames)
+		to.mu.Unlock()
+		to.poke()
+	}
+	l.sendAll(frames)
+}
+
+// sendAll is the yardstick itself.
+func (l *loop) sendAll(frames []byte) {
+	for i := len(l.member) - 1; i >= 0; i-- { // backwards: a member that is gone is replaced by one already served
+		l.send(l.member[i], frames)
+	}
+}
+
+func (l *loop) send(c *conn, b []byte) {
+	if len(c.out) > 0 {
+		c.out = append(c.out, b...)
+		return
+	}
+	n, err := Sendto(int(c.fd), b)
+	if err == unix.EAGAIN { // a whole message may not fit
+		n, err = 0, nil
+	}
+	if err != nil {
+		l.end(c)
+		return
+	}
+	if n < len(b) {
+		c.out = append(c.out, b[n:]...)
+		_ = l.watch(c.fd, unix.EPOLL_CTL_MOD, unix.EPOLLIN|unix.EPOLLOUT)
+	}
+}
+
+// drain sends what waited and reports whether the conn lives.
+func (l *loop) drain(c *conn) bool {
+	n, err := Sendto(int(c.fd), c.out)
+	if err != nil && err != unix.EAGAIN {
+		l.end(c)
+		return false
+	}
+	if c.out = c.out[max(n, 0):]; len(c.out) == 0 {
+		c.out = nil
+		_ = l.watch(c.fd, unix.EPOLL_CTL_MOD, unix.EPOLLIN)
+	}
+	return true
+}
+
+func (l *loop) end(c *conn) {
+	if c.index >= 0 {
+		last := l.member[len(l.member)-1]
+		l.member[c.index], last.index = last, c.index
+		l.member = l.member[:len(l.member)-1]
+	}
+	delete(l.conns, c.fd)
+	_ = unix.Close(int(c.fd))
+}

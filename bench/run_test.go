@@ -1,0 +1,198 @@
+//go:build linux
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatecast/gatecast/bench/target"
+)
+
+// lenient are flags for a short run on a machine that is busy with other tests.
+var lenient = []string{"-repeat", "2", "-warmup", "100ms", "-duration", "400ms", "-settle", "50ms", "-max-lag", "1m", "-patience", "10s"}
+
+func command(t *testing.T, words ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Main(words, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestEveryScenarioMeasuresRaw(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			dir := t.TempDir()
+			words := append([]string{s.name, "-target", "raw,raw-batch", "-loops", "2", "-conns", "60", "-out", dir}, lenient...)
+			code, stdout, stderr := command(t, words...)
+			if code != exitOK {
+				t.Fatalf("exit code %d, want 0\n%s%s", code, stdout, stderr)
+			}
+			b, err := os.ReadFile(filepath.Join(dir, "result.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var r Result
+			if err := json.Unmarshal(b, &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.Schema != Schema || !r.Valid || r.Partial || len(r.Runs) != 4 {
+				t.Fatalf("result: schema %q, valid %v, partial %v, %d runs", r.Schema, r.Valid, r.Partial, len(r.Runs))
+			}
+			for i, want := range []string{"raw", "raw-batch", "raw", "raw-batch"} {
+				if r.Runs[i].Target != want {
+					t.Errorf("run %d is of %s, want %s: targets take turns", i, r.Runs[i].Target, want)
+				}
+				if v, ok := r.Runs[i].value(s.cost); !ok || v <= 0 && s.name != "idle" {
+					t.Errorf("run %d: %s = %v", i, s.cost, v)
+				}
+			}
+			lines, err := os.ReadFile(filepath.Join(dir, "bench.txt"))
+			if want := "BenchmarkGatecastBench/" + s.name + "/target=raw-batch/conns=60 1 "; err != nil || !strings.Contains(string(lines), want) {
+				t.Errorf("bench.txt has no line %q: %v", want, err)
+			}
+		})
+	}
+}
+
+func TestWindowedFanoutOverSeveralLoops(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"raw", "raw-batch"} {
+		words := append([]string{"fanout", "-target", name, "-loops", "3", "-conns", "50", "-window", "16"}, lenient...)
+		if code, stdout, stderr := command(t, words...); code != exitOK || !strings.Contains(stdout, "none lost") {
+			t.Errorf("%s: exit code %d, want 0\n%s%s", name, code, stdout, stderr)
+		}
+	}
+}
+
+func TestThresholdMissedIsExitCode1(t *testing.T) {
+	words := append([]string{"connect", "-target", "raw", "-conns", "20", "-p99", "1ns"}, lenient...)
+	if code, stdout, _ := command(t, words...); code != exitMissed || !strings.Contains(stdout, "THRESHOLD MISSED: raw") {
+		t.Errorf("exit code %d, want 1\n%s", code, stdout)
+	}
+}
+
+func TestGeneratorThatFallsBehindIsInvalid(t *testing.T) {
+	words := append([]string{"fanout", "-target", "raw", "-conns", "20"}, lenient...)
+	words = append(words, "-max-lag", "1ns")
+	code, stdout, _ := command(t, words...)
+	if code != exitInvalid || !strings.Contains(stdout, "the generator fell behind") || strings.Contains(stdout, "median") {
+		t.Errorf("exit code %d, want 2 and no ranking\n%s", code, stdout)
+	}
+}
+
+func TestMistakesAreToldClearly(t *testing.T) {
+	nothing := filepath.Join(t.TempDir(), "gatecast")
+	silent := filepath.Join(t.TempDir(), "gatecast")
+	if err := os.WriteFile(silent, []byte("#!/bin/sh\n[ \"$1\" = version ] || { echo no licence >&2; exit 3; }\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ line, want string }{
+		{"", "which scenario?"},
+		{"fanuot", `unknown scenario "fanuot"; there are: fanout, idle, connect`},
+		{"cluster", `unknown scenario "cluster"; there are: fanout`},
+		{"fanout -target raw,nchan", `unknown target "nchan"; there are: raw, raw-batch, gatecast`},
+		{"fanout -target raw,raw", "target raw is named twice"},
+		{"fanout -conns 0", "-conns must be at least 1"},
+		{"fanout -conns 100000000", "the limit is"},
+		{"fanout -size 10", "-size must be at least 64"},
+		{"fanout -rate 0", "-rate or -window must be above 0"},
+		{"fanout -rate 5 -window 5", "give one of them"},
+		{"fanout 1000", `unexpected argument "1000"`},
+		{"fanout -nope", "flag provided but not defined"},
+		{"fanout -target gatecast -gatecast " + nothing, "no such file"},
+		{"fanout -target gatecast -gatecast " + silent, "no licence"},
+	} {
+		code, _, stderr := command(t, strings.Fields(tt.line)...)
+		if code != exitError || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%q: exit code %d, says %q, want 3 and %q", tt.line, code, stderr, tt.want)
+		}
+	}
+}
+
+func TestInterruptKeepsWhatWasMeasured(t *testing.T) {
+	t.Parallel()
+	s, err := findScenario("fanout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := parse(s, append([]string{"-target", "raw", "-conns", "10"}, lenient...), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets, err := target.Find("raw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spy := &spied{Target: targets[0]}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	r, err := measure(ctx, s, o, []target.Target{spy}, writerFunc(func(b []byte) (int, error) {
+		cancel(errInterrupted) // after the first run
+		return len(b), nil
+	}))
+	if !errors.Is(err, errInterrupted) || len(r.Runs) != 1 || !r.Partial {
+		t.Fatalf("%d runs, partial %v, %v; want the first run kept", len(r.Runs), r.Partial, err)
+	}
+	var out bytes.Buffer
+	if code, err := conclude(r, err, &out); code != exitError || err == nil || !strings.Contains(out.String(), "PARTIAL: ended after 1") {
+		t.Errorf("exit code %d, %v, says\n%s", code, err, out.String())
+	}
+	for _, in := range spy.started {
+		if conn, err := net.DialTimeout("tcp", in.Addr().String(), time.Second); err == nil {
+			conn.Close()
+			t.Errorf("%s still listens", in.Addr())
+		}
+		if err := exec.Command("kill", "-0", strconv.Itoa(in.PIDs()[0])).Run(); err == nil {
+			t.Errorf("process %d still runs", in.PIDs()[0])
+		}
+	}
+}
+
+type writerFunc func(b []byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// spied remembers the instances it started.
+type spied struct {
+	target.Target
+	started []target.Instance
+}
+
+func (s *spied) Start(ctx context.Context, o target.Options) (target.Instance, error) {
+	in, err := s.Target.Start(ctx, o)
+	if err == nil {
+		s.started = append(s.started, in)
+	}
+	return in, err
+}
+
+// TestGatecast builds the server and runs every scenario on it.
+func TestGatecast(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("builds the server")
+	}
+	binary := filepath.Join(t.TempDir(), "gatecast")
+	if out, err := exec.Command("go", "build", "-o", binary, "../server/cmd/gatecast").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	for _, s := range scenarios() {
+		words := append([]string{s.name, "-target", "gatecast", "-gatecast", binary, "-conns", "100"}, lenient...)
+		if code, stdout, stderr := command(t, words...); code != exitOK {
+			t.Errorf("%s: exit code %d, want 0\n%s%s", s.name, code, stdout, stderr)
+		}
+	}
+}

@@ -1,0 +1,335 @@
+//go:build linux
+
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatecast/gatecast/bench/frame"
+	"github.com/gatecast/gatecast/bench/ledger"
+)
+
+// Protocol is what a target's clients say.
+type Protocol interface {
+	// Request is the handshake request of client i.
+	Request(i int) []byte
+	// Hello is the text message client i sends once upgraded; nil makes it ready at once.
+	Hello(i int) []byte
+	// Hear says what a message without a stamp means to a client.
+	Hear(payload []byte) Heard
+}
+
+// Heard is what a message means: nothing in its zero value.
+type Heard struct {
+	Ready bool   // the client is where the run wants it
+	Err   error  // the target refuses
+	Reply []byte // text message to send back
+}
+
+// Receiver takes what arrives. It is called on the loop's goroutine; at is when the bytes were read, by [ledger.Now].
+type Receiver interface {
+	Receive(client int, s ledger.Stamp, at int64)
+}
+
+// Options say which clients a swarm has.
+type Options struct {
+	Addr     netip.AddrPort // of the target
+	Clients  int
+	Protocol Protocol
+	Receiver Receiver // nil drops what arrives
+	// Connecting hears of each client that became ready, by [ledger.Now]: when it was due, when its dial began. May be nil.
+	Connecting func(due, began, ready int64)
+	Inflight   int     // handshakes at a time; 0 = 64. Ignored with a Rate
+	Rate       float64 // handshakes due a second, open loop; 0 = as fast as they are answered
+}
+
+// state of a client:
+//
+//	idle ─dial─► dialing ─writable─► upgrading ─101─► joining ─Heard.Ready─► ready
+//	                └────────────────────┴───────────────┴─────────────────────┴──► gone
+type state uint8
+
+const (
+	idle state = iota
+	dialing
+	upgrading
+	joining
+	ready
+	gone
+)
+
+func (s state) String() string {
+	return [...]string{"idle", "dialing", "upgrading", "joining", "ready", "gone"}[s]
+}
+
+// client is one socket.
+type client struct {
+	scanner frame.Scanner
+	head    []byte // handshake answer so far
+	due     int64
+	began   int64
+	fd      int32
+	state   state
+}
+
+// sourcePorts is how many clients share a source address: below the 64k ports of one, with room for other programs.
+const sourcePorts = 16384
+
+// Swarm is the clients of one process. One goroutine at a time calls its methods.
+type Swarm struct {
+	opts    Options
+	epoll   int
+	clients []client
+	events  [256]unix.EpollEvent
+	buf     []byte // what is read lies here, one socket after the other
+	out     []byte // frame being built
+	ready   int
+	begun   int
+	err     error // what ended a client
+	mask    [4]byte
+}
+
+// Open returns a swarm whose clients are not connected yet.
+func Open(opts Options) (*Swarm, error) {
+	if opts.Inflight == 0 {
+		opts.Inflight = 64
+	}
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("open epoll: %w", err)
+	}
+	return &Swarm{opts: opts, epoll: fd, clients: make([]client, opts.Clients), buf: make([]byte, 64<<10), mask: [4]byte{1, 2, 3, 4}}, nil
+}
+
+// Connect makes all clients ready. The first one that fails ends it.
+func (s *Swarm) Connect(ctx context.Context) error {
+	t0 := ledger.Now()
+	for s.ready < len(s.clients) {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%d of %d clients connected: %w", s.ready, len(s.clients), context.Cause(ctx))
+		}
+		wait := 50 * time.Millisecond
+		for s.begun < len(s.clients) {
+			due := ledger.Now()
+			if s.opts.Rate > 0 {
+				due = t0 + int64(float64(s.begun)*1e9/s.opts.Rate)
+				if d := time.Duration(due - ledger.Now()); d > 0 {
+					wait = d
+					break
+				}
+			} else if s.begun-s.ready >= s.opts.Inflight {
+				break
+			}
+			if err := s.dial(s.begun, due); err != nil {
+				return fmt.Errorf("connect client %d to %s: %w", s.begun, s.opts.Addr, err)
+			}
+			s.begun++
+		}
+		if err := s.turn(wait); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run receives until ctx ends, or until a client loses its connection, which is an error.
+func (s *Swarm) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := s.turn(50 * time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close closes every socket with a reset, so that no port waits.
+func (s *Swarm) Close() error {
+	for i := range s.clients {
+		if c := &s.clients[i]; c.state != idle && c.state != gone {
+			s.close(c)
+		}
+	}
+	return unix.Close(s.epoll)
+}
+
+func (s *Swarm) close(c *client) {
+	_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	_ = unix.Close(int(c.fd))
+	c.state = gone
+	c.scanner, c.head = frame.Scanner{}, nil
+}
+
+func (s *Swarm) dial(i int, due int64) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	c := &s.clients[i]
+	*c = client{fd: int32(fd), state: dialing, due: due, began: ledger.Now()}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return err
+	}
+	if s.opts.Addr.Addr().IsLoopback() {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+			return err
+		}
+		from := i / sourcePorts
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 1, byte(from >> 8), byte(from) + 1}}); err != nil {
+			return fmt.Errorf("bind: %w", err)
+		}
+	}
+	to := &unix.SockaddrInet4{Port: int(s.opts.Addr.Port()), Addr: s.opts.Addr.Addr().As4()}
+	if err := unix.Connect(fd, to); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return err
+	}
+	return s.watch(unix.EPOLL_CTL_ADD, i, unix.EPOLLOUT)
+}
+
+func (s *Swarm) watch(op, i int, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(i)}
+	return unix.EpollCtl(s.epoll, op, int(s.clients[i].fd), &ev)
+}
+
+// turn waits once and handles what is ready.
+func (s *Swarm) turn(timeout time.Duration) error {
+	n, err := unix.EpollWait(s.epoll, s.events[:], int((timeout+time.Millisecond-1)/time.Millisecond))
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("wait for sockets: %w", err)
+	}
+	for k := range max(n, 0) {
+		i := int(s.events[k].Fd)
+		if s.clients[i].state == gone {
+			continue
+		}
+		if err := s.handle(i, s.events[k].Events); err != nil {
+			return fmt.Errorf("client %d, %s: %w", i, s.clients[i].state, err)
+		}
+	}
+	return nil
+}
+
+func (s *Swarm) handle(i int, events uint32) error {
+	c := &s.clients[i]
+	if c.state == dialing {
+		if errno, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil {
+			return err
+		} else if errno != 0 {
+			return unix.Errno(errno)
+		}
+		if err := s.send(c, s.opts.Protocol.Request(i)); err != nil {
+			return err
+		}
+		c.state = upgrading
+		return s.watch(unix.EPOLL_CTL_MOD, i, unix.EPOLLIN|unix.EPOLLRDHUP)
+	}
+	n, err := unix.Read(int(c.fd), s.buf)
+	switch {
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read: %w", err)
+	case n == 0:
+		return errors.New("the target closed the connection")
+	}
+	at := ledger.Now()
+	b := s.buf[:n]
+	if c.state == upgrading {
+		if b, err = s.upgrade(i, b, at); err != nil || len(b) == 0 {
+			return err
+		}
+	}
+	err = c.scanner.Scan(b, func(op frame.Op, payload []byte) { s.message(i, op, payload, at) })
+	if err == nil {
+		err, s.err = s.err, nil
+	}
+	return err
+}
+
+// upgrade takes a part of the handshake's answer and returns the bytes after it.
+func (s *Swarm) upgrade(i int, b []byte, at int64) ([]byte, error) {
+	c := &s.clients[i]
+	if len(c.head) > 0 {
+		b = append(c.head, b...)
+	}
+	rest, whole, err := frame.Upgraded(b)
+	if err != nil {
+		return nil, err
+	}
+	if !whole {
+		c.head = append([]byte(nil), b...)
+		return nil, nil
+	}
+	c.head, c.state = nil, joining
+	hello := s.opts.Protocol.Hello(i)
+	if hello == nil {
+		s.settle(c, at)
+		return rest, nil
+	}
+	s.out = frame.Append(s.out[:0], frame.Text, hello, s.mask)
+	return rest, s.send(c, s.out)
+}
+
+func (s *Swarm) settle(c *client, at int64) {
+	c.state = ready
+	s.ready++
+	if s.opts.Connecting != nil {
+		s.opts.Connecting(c.due, c.began, at)
+	}
+}
+
+func (s *Swarm) message(i int, op frame.Op, payload []byte, at int64) {
+	c := &s.clients[i]
+	switch op {
+	case frame.Ping:
+		s.out = frame.Append(s.out[:0], frame.Pong, payload, s.mask)
+		s.err = errors.Join(s.err, s.send(c, s.out))
+		return
+	case frame.Close:
+		s.err = errors.Join(s.err, fmt.Errorf("the target closed the connection: %q", payload[min(2, len(payload)):]))
+		return
+	case frame.Pong:
+		return
+	}
+	stamp, rest, stamped := ledger.Find(payload)
+	if !stamped {
+		s.hear(c, payload, at)
+		return
+	}
+	for ; stamped; stamp, rest, stamped = ledger.Find(rest) {
+		if s.opts.Receiver != nil {
+			s.opts.Receiver.Receive(i, stamp, at)
+		}
+	}
+}
+
+func (s *Swarm) hear(c *client, payload []byte, at int64) {
+	h := s.opts.Protocol.Hear(payload)
+	if h.Err != nil {
+		s.err = errors.Join(s.err, h.Err)
+	}
+	if h.Reply != nil {
+		s.out = frame.Append(s.out[:0], frame.Text, h.Reply, s.mask)
+		s.err = errors.Join(s.err, s.send(c, s.out))
+	}
+	if h.Ready && c.state == joining {
+		s.settle(c, at)
+	}
+}
+
+// send writes what is small enough that an empty socket buffer takes it whole.
+func (s *Swarm) send(c *client, b []byte) error {
+	n, err := unix.Write(int(c.fd), b)
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	if n < len(b) {
+		return errors.New("write: the socket took a part only")
+	}
+	return nil
+}

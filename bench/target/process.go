@@ -1,0 +1,96 @@
+//go:build linux
+
+package target
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// stopTimeout is how long a server may take to end after SIGTERM.
+const stopTimeout = 10 * time.Second
+
+// process is a child that ends with us, whatever happens.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it is gone
+	said *tail
+}
+
+// start runs the command. Its standard output is the caller's to set before; standard error is kept for messages.
+func start(cmd *exec.Cmd) (*process, error) {
+	p := &process{cmd: cmd, done: make(chan struct{}), said: &tail{}}
+	cmd.Stderr = p.said
+	if cmd.Stdout == nil {
+		cmd.Stdout = p.said
+	}
+	// Its own group, so that Ctrl-C reaches us alone and we end it in order; Pdeathsig for when we cannot.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	go func() { // ends with the process
+		_ = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// ended reports whether the process is gone, and what it said, as an error.
+func (p *process) ended() error {
+	select {
+	case <-p.done:
+		return fmt.Errorf("%s ended: %s\n%s", p.cmd.Path, p.cmd.ProcessState, p.said)
+	default:
+		return nil
+	}
+}
+
+// PIDs is the process.
+func (p *process) PIDs() []int { return []int{p.cmd.Process.Pid} }
+
+// Stop asks the process to end and kills it when it does not.
+func (p *process) Stop() error {
+	if err := p.ended(); err != nil {
+		return fmt.Errorf("before it was told to: %w", err)
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	timer := time.NewTimer(stopTimeout)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return nil
+	case <-timer.C:
+		err := p.cmd.Process.Kill()
+		<-p.done
+		return errors.Join(fmt.Errorf("%s did not end within %v of SIGTERM", p.cmd.Path, stopTimeout), err)
+	}
+}
+
+// tailBytes is how much of what a server says is kept.
+const tailBytes = 4 << 10
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu sync.Mutex
+	b  []byte // guarded by mu
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, b...)
+	t.b = t.b[max(0, len(t.b)-tailBytes):]
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.b))
+}
