@@ -21,12 +21,17 @@ func TestClusterScript(t *testing.T) {
 	cmd.Dir, cmd.Env = repoRoot(), cleanEnv()
 	log := newLogs()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() { // ends with the script
+		err := cmd.Wait()
+		close(ended)
+		done <- err
+	}()
 	t.Cleanup(func() {
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) // as a terminal does: the whole group
 		select {
@@ -42,11 +47,14 @@ func TestClusterScript(t *testing.T) {
 	})
 	for i := range 3 {
 		at := 8080 + 10*i + offset
-		n := &node{t: t, name: fmt.Sprintf("n%d", i+1), addr: fmt.Sprintf("127.0.0.1:%d", at), api: fmt.Sprintf("127.0.0.1:%d", at+1), logs: log, done: make(chan struct{})}
-		eventually(t, startLimit, func() string { return "node " + n.name + " is not ready:\n" + log.tail(60) }, func() bool {
+		n := &node{t: t, name: fmt.Sprintf("n%d", i+1), addr: fmt.Sprintf("127.0.0.1:%d", at), api: fmt.Sprintf("127.0.0.1:%d", at+1), logs: log, done: ended}
+		ready := n.until(startLimit, func() bool {
 			status, _, err := n.get("/readyz")
 			return err == nil && status == 200
 		})
+		if !ready {
+			t.Fatalf("node %s is not ready, the script: %v", n.name, cmd.ProcessState)
+		}
 		n.waitDevPeers(3)
 	}
 }
