@@ -32,6 +32,7 @@ func joinThenSend(t *testing.T, prefix string, n int, a, b *brokertest.Node) {
 }
 
 func TestBarrier(t *testing.T) {
+	slow(t)
 	nodes := brokertest.StartCluster(t, 3)
 
 	t.Run("2,000 joins, one after another", func(t *testing.T) {
@@ -88,6 +89,7 @@ func TestBarrier(t *testing.T) {
 }
 
 func TestKilledPeer(t *testing.T) {
+	slow(t)
 	nodes := brokertest.StartCluster(t, 3)
 	nodes[0].JoinWait(t, "g")
 	broker.Kill(nodes[2].Broker)
@@ -187,6 +189,7 @@ func (p *proxy) setCut(cut bool) {
 }
 
 func TestLostRoute(t *testing.T) {
+	slow(t)
 	first := brokertest.Open(t, brokertest.ClusterOptions(0), brokertest.NewRecorder())
 	p := newProxy(t, first.ClusterAddr())
 	second := brokertest.Open(t, brokertest.ClusterOptions(1, "nats://"+p.ln.Addr().String()), brokertest.NewRecorder())
@@ -359,6 +362,7 @@ func freePort(t *testing.T) string {
 }
 
 func TestAskAllSaysWhoDidNotAnswer(t *testing.T) {
+	slow(t)
 	slow := brokertest.NewRecorder()
 	slow.OnAsk = func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
 		<-ctx.Done()

@@ -14,6 +14,7 @@ import (
 )
 
 func TestDrainAnswersWhatItTook(t *testing.T) {
+	slow(t)
 	r := brokertest.NewRecorder()
 	begun, finish := make(chan struct{}), make(chan struct{})
 	r.OnServe = func(context.Context, string, []byte) []byte {
@@ -68,6 +69,7 @@ func TestDrainAnswersWhatItTook(t *testing.T) {
 
 // A client of a draining node either gets its answer there, or is sent to another node: what it publishes is never unheard.
 func TestDrainLosesNothing(t *testing.T) {
+	slow(t)
 	nodes := brokertest.StartCluster(t, 2)
 	nodes[1].JoinWait(t, "g")
 	nc, err := nats.Connect(nodes[0].ClientURL()+","+nodes[1].ClientURL(), nats.Token(brokertest.ServiceToken), nats.DontRandomize(),

@@ -249,6 +249,7 @@ func openExternal(t *testing.T, url, name string) *brokertest.Node {
 }
 
 func TestSilentPeer(t *testing.T) {
+	slow(t)
 	s := brokertest.StartNATS(t, 0, nil)
 	p := newFakePeer(t, s.ClientURL())
 	n := openExternal(t, s.ClientURL(), "x1")
@@ -304,6 +305,7 @@ func TestSilentPeer(t *testing.T) {
 }
 
 func TestPeerThatStopsBeatingIsForgotten(t *testing.T) {
+	slow(t)
 	s := brokertest.StartNATS(t, 0, nil)
 	p := newFakePeer(t, s.ClientURL())
 	n := openExternal(t, s.ClientURL(), "x1")
@@ -319,6 +321,7 @@ func TestPeerThatStopsBeatingIsForgotten(t *testing.T) {
 }
 
 func TestExternalStartErrors(t *testing.T) {
+	slow(t)
 	s := brokertest.StartNATS(t, 0, nil)
 	narrow := brokertest.StartNATS(t, 0, func(o *server.Options) {
 		o.Authorization = ""

@@ -221,6 +221,7 @@ func TestNoDeputies(t *testing.T) {
 }
 
 func TestRevocationReachesNativeUsers(t *testing.T) {
+	slow(t)
 	users := map[string]broker.NativeUser{
 		"alice": {ID: "alice", SessionHash: "s1", Subscribe: []string{"chat.>"}},
 		"bob":   {ID: "bob", SessionHash: "s2"},
@@ -303,6 +304,7 @@ func TestServiceCredentials(t *testing.T) {
 }
 
 func TestSlowAuthenticationIsRefusedInTime(t *testing.T) {
+	slow(t)
 	r := brokertest.NewRecorder()
 	r.OnAuthenticate = func(ctx context.Context, _, _ string) (broker.NativeUser, error) {
 		<-ctx.Done()

@@ -16,6 +16,7 @@ import (
 
 // A reload of routes checks every client again, also one that is just logging in.
 func TestReloadWhileANativeUserLogsIn(t *testing.T) {
+	slow(t)
 	port := freePort(t)
 	var address atomic.Int64
 	address.Store(1)

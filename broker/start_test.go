@@ -120,6 +120,7 @@ func jetstream(o *broker.Options, dir string) {
 }
 
 func TestOpenEndsWithItsContext(t *testing.T) {
+	slow(t)
 	// a listener that accepts and greets like a node that never answers hello
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -165,6 +166,7 @@ func TestDeadRoutesDoNotHoldUpTheFirstNode(t *testing.T) {
 }
 
 func TestLeaveLingersAndJoinAgain(t *testing.T) {
+	slow(t)
 	nodes := brokertest.StartCluster(t, 2)
 	a, b := nodes[0], nodes[1]
 	a.JoinWait(t, "g")
@@ -241,6 +243,7 @@ func TestCutLinksComeBack(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
+	slow(t)
 	nodes := brokertest.StartCluster(t, 2)
 	nodes[0].JoinWait(t, "g")
 	nodes[1].JoinWait(t, "g")
