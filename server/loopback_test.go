@@ -18,6 +18,7 @@ type loopback struct {
 	waiting []func(error)
 	count   map[string]int
 	down    bool
+	natives []broker.NativeUser
 }
 
 func (b *loopback) Publish(m *broker.Message) error {
@@ -117,15 +118,27 @@ func (b *loopback) AskAll(ctx context.Context, verb string, body []byte) ([]brok
 	return []broker.Answer{{Node: b.Name(), Body: answer, Err: err}}, nil
 }
 
-func (b *loopback) Nodes() []broker.NodeInfo                          { return nil }
-func (b *loopback) Name() string                                      { return "alone" }
-func (b *loopback) Ready() error                                      { return nil }
-func (b *loopback) ClientURL() string                                 { return "" }
-func (b *loopback) Stats() broker.Stats                               { return broker.Stats{} }
-func (b *loopback) NativeUsers() []broker.NativeUser                  { return nil }
-func (b *loopback) DisconnectNative(func(broker.NativeUser) bool) int { return 0 }
-func (b *loopback) Drain(context.Context) error                       { return nil }
-func (b *loopback) Close() error                                      { return nil }
+func (b *loopback) Nodes() []broker.NodeInfo    { return nil }
+func (b *loopback) Name() string                { return "alone" }
+func (b *loopback) Ready() error                { return nil }
+func (b *loopback) ClientURL() string           { return "" }
+func (b *loopback) Stats() broker.Stats         { return broker.Stats{} }
+func (b *loopback) Drain(context.Context) error { return nil }
+func (b *loopback) Close() error                { return nil }
+
+func (b *loopback) NativeUsers() []broker.NativeUser {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.natives)
+}
+
+func (b *loopback) DisconnectNative(match func(broker.NativeUser) bool) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := len(b.natives)
+	b.natives = slices.DeleteFunc(b.natives, match)
+	return before - len(b.natives)
+}
 
 // startAlone runs a node on a loopback broker until the test ends.
 func startAlone(t testing.TB, c Config) (*Node, *loopback) {
