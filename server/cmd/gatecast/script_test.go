@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/script. Beside testscript's own commands there are:
 //
 //	ports NAME…          sets each variable to a free port
-//	taken PORT           listens on the port until the script ends
+//	taken NAME           listens on a port until the script ends and sets the variable to it
 //	ready PORT           waits until the node with this admin port is ready
 //	post PORT KEY PATH   calls the API and fails unless it answers 200
 func TestScripts(t *testing.T) {
@@ -45,24 +45,32 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// ports leaves each port in TIME_WAIT, from which the kernel hands it to nobody who asks for any port, but lets a server
+// that asks for this one listen (SO_REUSEADDR). Merely closing the listener would let another test have it first.
 func ports(ts *testscript.TestScript, _ bool, args []string) {
-	var held []net.Listener // until all are found, so that they differ
 	for _, name := range args {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		ts.Check(err)
-		held = append(held, ln)
-		ts.Setenv(name, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
-	}
-	for _, ln := range held {
-		ln.Close()
+		peer, err := net.Dial("tcp", ln.Addr().String())
+		ts.Check(err)
+		conn, err := ln.Accept()
+		ts.Check(err)
+		ts.Check(conn.Close()) // the side that closes first is the one that waits
+		_, _ = peer.Read(make([]byte, 1))
+		ts.Check(peer.Close())
+		ts.Check(ln.Close())
+		ts.Setenv(name, portOf(ln))
 	}
 }
 
 func taken(ts *testscript.TestScript, _ bool, args []string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:"+args[0])
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(func() { ln.Close() })
+	ts.Setenv(args[0], portOf(ln))
 }
+
+func portOf(ln net.Listener) string { return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port) }
 
 var client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
