@@ -7,13 +7,16 @@ import (
 )
 
 // Ledger checks the arrivals of all receivers of a run. One goroutine uses it at a time.
+//
+// A membership is one receiver in one group. A group has one publisher, who numbers its messages from 0.
 type Ledger struct {
 	// static
 	run    uint32
-	groups []uint32 // of each receiver
+	first  []uint32 // membership of each receiver's first group; one more at the end
+	groups []uint32 // of each membership
 
-	next    []uint32       // of each receiver: the sequence number that should come
-	missing map[int][]span // receivers with gaps only
+	next    []uint32          // of each membership: the sequence number that should come
+	missing map[uint32][]span // of memberships with gaps only
 	counts  Counts
 }
 
@@ -31,26 +34,38 @@ type Counts struct {
 	Foreign    int64 `json:"foreign"` // of another run, or never sent
 }
 
-// New returns the ledger of a run with one publisher, whose receiver i is a member of groups[i] and of no other.
-func New(run uint32, groups []uint32) *Ledger {
-	return &Ledger{run: run, groups: groups, next: make([]uint32, len(groups)), missing: make(map[int][]span)}
+// New returns the ledger of a run whose receivers 0 to n-1 are members of the groups of(i), and of no others.
+func New(run uint32, n int, of func(i int) []uint32) *Ledger {
+	l := &Ledger{run: run, first: make([]uint32, 1, n+1), missing: make(map[uint32][]span)}
+	for i := range n {
+		l.groups = append(l.groups, of(i)...)
+		l.first = append(l.first, uint32(len(l.groups)))
+	}
+	l.next = make([]uint32, len(l.groups))
+	return l
 }
 
 // Receive enters an arrival and reports whether it is the message's first at this receiver.
 func (l *Ledger) Receive(receiver int, s Stamp) (first bool) {
-	switch next := &l.next[receiver]; {
-	case s.Run != l.run || s.Publisher != 0:
+	if s.Run != l.run {
 		l.counts.Foreign++
 		return false
-	case s.Group != l.groups[receiver]:
+	}
+	m, last := l.first[receiver], l.first[receiver+1]
+	for m < last && l.groups[m] != s.Group {
+		m++
+	}
+	if m == last {
 		l.counts.WrongGroup++
 		return false
+	}
+	switch next := &l.next[m]; {
 	case s.Seq == *next:
 		*next++
 	case s.Seq > *next:
-		l.missing[receiver] = append(l.missing[receiver], span{*next, s.Seq})
+		l.missing[m] = append(l.missing[m], span{*next, s.Seq})
 		*next = s.Seq + 1
-	case l.fill(receiver, s.Seq):
+	case l.fill(m, s.Seq):
 		l.counts.Reordered++
 	default:
 		l.counts.Duplicated++
@@ -60,9 +75,9 @@ func (l *Ledger) Receive(receiver int, s Stamp) (first bool) {
 	return true
 }
 
-// fill takes a late arrival out of the receiver's gaps and reports whether it was in one.
-func (l *Ledger) fill(receiver int, seq uint32) bool {
-	gaps := l.missing[receiver]
+// fill takes a late arrival out of the membership's gaps and reports whether it was in one.
+func (l *Ledger) fill(m, seq uint32) bool {
+	gaps := l.missing[m]
 	for i, g := range gaps {
 		if seq < g.lo || seq >= g.hi {
 			continue
@@ -74,29 +89,37 @@ func (l *Ledger) fill(receiver int, seq uint32) bool {
 		if seq+1 < g.hi {
 			parts = append(parts, span{seq + 1, g.hi})
 		}
-		l.missing[receiver] = slices.Replace(gaps, i, i+1, parts...)
+		l.missing[m] = slices.Replace(gaps, i, i+1, parts...)
 		return true
 	}
 	return false
 }
 
-// Balance returns the counts, when sent(group) messages were published to each group.
-func (l *Ledger) Balance(sent func(group uint32) uint32) Counts {
+// Balance returns the counts, when sent[group] messages were published to each group.
+func (l *Ledger) Balance(sent []uint32) Counts {
 	c := l.counts
-	for i, group := range l.groups {
-		n := sent(group)
+	for m, group := range l.groups {
+		n := sent[group]
 		c.Expected += int64(n)
-		switch next := l.next[i]; {
+		switch next := l.next[m]; {
 		case next > n: // numbers nobody sent
 			c.Foreign += int64(next - n)
 		default:
 			c.Lost += int64(n - next)
 		}
-		for _, g := range l.missing[i] {
+		for _, g := range l.missing[uint32(m)] {
 			c.Lost += int64(g.hi - g.lo)
 		}
 	}
 	return c
+}
+
+// Plus adds the counts of other receivers of the same run.
+func (c Counts) Plus(o Counts) Counts {
+	return Counts{
+		c.Expected + o.Expected, c.Delivered + o.Delivered, c.Lost + o.Lost, c.Duplicated + o.Duplicated,
+		c.Reordered + o.Reordered, c.WrongGroup + o.WrongGroup, c.Foreign + o.Foreign,
+	}
 }
 
 // Faults names what is wrong, in words; empty for a run that is correct.

@@ -6,6 +6,9 @@ import (
 	"testing"
 )
 
+// alone is a member of group 0.
+func alone(int) []uint32 { return []uint32{0} }
+
 func TestLedgerCountsWhatWentWrong(t *testing.T) {
 	const run, other = 7, 8
 	seq := func(numbers ...uint32) (stamps []Stamp) {
@@ -36,11 +39,11 @@ func TestLedgerCountsWhatWentWrong(t *testing.T) {
 		{"never sent", seq(0, 1), 1, Counts{Expected: 1, Delivered: 2, Foreign: 1}, "another run"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := New(run, []uint32{0})
+			l := New(run, 1, alone)
 			for _, s := range tt.arrivals {
 				l.Receive(0, s)
 			}
-			got := l.Balance(func(uint32) uint32 { return tt.sent })
+			got := l.Balance([]uint32{tt.sent})
 			if !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("balance = %+v, want %+v", got, tt.want)
 			}
@@ -51,18 +54,20 @@ func TestLedgerCountsWhatWentWrong(t *testing.T) {
 	}
 }
 
-func TestReceiverIsCheckedAgainstItsOwnGroup(t *testing.T) {
-	l := New(1, []uint32{0, 1})
+func TestReceiverIsCheckedAgainstItsOwnGroups(t *testing.T) {
+	l := New(1, 2, func(i int) []uint32 { return []uint32{uint32(i), 2} })
 	l.Receive(0, Stamp{Run: 1, Group: 0})
+	l.Receive(0, Stamp{Run: 1, Group: 2})
 	l.Receive(1, Stamp{Run: 1, Group: 1})
-	got := l.Balance(func(group uint32) uint32 { return 1 + group })
-	if want := (Counts{Expected: 3, Delivered: 2, Lost: 1}); got != want {
+	l.Receive(1, Stamp{Run: 1, Group: 0})
+	got := l.Balance([]uint32{1, 2, 1})
+	if want := (Counts{Expected: 5, Delivered: 3, Lost: 2, WrongGroup: 1}); got != want {
 		t.Errorf("balance = %+v, want %+v", got, want)
 	}
 }
 
 func TestReceiveInOrderAllocatesNothing(t *testing.T) {
-	l, s := New(1, []uint32{0}), Stamp{Run: 1}
+	l, s := New(1, 1, alone), Stamp{Run: 1}
 	if n := testing.AllocsPerRun(100, func() { l.Receive(0, s); s.Seq++ }); n != 0 {
 		t.Errorf("Receive allocates %v times, want 0", n)
 	}

@@ -1,9 +1,6 @@
 package ledger
 
-import (
-	"bytes"
-	"time"
-)
+import "bytes"
 
 // StampSize is the length of a stamp in bytes, and the smallest payload a run can use.
 const StampSize = 64
@@ -15,16 +12,11 @@ const mark = "gc1:"
 type Stamp struct {
 	Run       uint32 // random per run: tells a message of another run
 	Group     uint32
-	Publisher uint16
-	Seq       uint32 // per publisher and group, from 0
+	Publisher uint16 // of several; a group has one
+	Seq       uint32 // per group, from 0
 	Due       int64  // when it should have been sent
 	Sent      int64  // when it was given to the kernel
 }
-
-var start = time.Now()
-
-// Now is the clock of stamps: monotonic nanoseconds of this process.
-func Now() int64 { return int64(time.Since(start)) }
 
 // Append adds the stamp's text to dst.
 func (s Stamp) Append(dst []byte) []byte {

@@ -3,12 +3,8 @@
 package target
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -20,9 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatecast/gatecast/bench/frame"
-	"github.com/gatecast/gatecast/bench/load"
-	"github.com/gatecast/gatecast/bench/swarm"
+	"github.com/gatecast/gatecast/bench/codec"
 )
 
 // gatecastTarget is one node of Gatecast with embedded NATS: native protocol, JWT logins, published to by a user's socket.
@@ -56,9 +50,17 @@ level = "warn"
 // Name is gatecast.
 func (gatecastTarget) Name() string { return "gatecast" }
 
+// About says which Gatecast.
+func (gatecastTarget) About() string {
+	return "one node, native protocol, a JWT login a user; -gatecast gives the binary"
+}
+
+// Cannot is empty: it can do everything.
+func (gatecastTarget) Cannot(Options) string { return "" }
+
 // Start writes a config into a directory of its own and runs the binary on it.
 func (gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err error) {
-	binary, err := findGatecast(o.Gatecast)
+	binary, err := findGatecast(o.Binaries["gatecast"])
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func (gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err err
 	if err != nil {
 		return nil, err
 	}
-	g := &gatecastInstance{addr: addrs[0], dir: dir, secret: []byte(rand.Text() + rand.Text())}
+	g := &gatecastInstance{opts: o, addr: addrs[0], dir: dir, secret: []byte(rand.Text() + rand.Text())}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, os.RemoveAll(dir))
@@ -151,6 +153,7 @@ func ignoreEnded(p *process) error {
 
 type gatecastInstance struct {
 	*process
+	opts    Options
 	addr    netip.AddrPort
 	dir     string
 	secret  []byte
@@ -185,77 +188,16 @@ func (g *gatecastInstance) waitReady(ctx context.Context, admin netip.AddrPort) 
 	}
 }
 
-// Addr is the WebSocket listener.
-func (g *gatecastInstance) Addr() netip.AddrPort { return g.addr }
+// Addrs is the WebSocket listener.
+func (g *gatecastInstance) Addrs() []netip.AddrPort { return []netip.AddrPort{g.addr} }
+
+// Spec is the native protocol.
+func (g *gatecastInstance) Spec() codec.Spec {
+	return codec.Spec{Codec: "gatecast", Host: g.addr.String(), Secret: g.secret, Login: g.opts.Login, Users: g.opts.Users, Personal: g.opts.Personal}
+}
 
 // Version is what the binary says of itself.
 func (g *gatecastInstance) Version() string { return g.version }
 
 // Stop ends the node and removes its directory.
 func (g *gatecastInstance) Stop() error { return errors.Join(g.process.Stop(), os.RemoveAll(g.dir)) }
-
-// Members log in as a user each and join the group.
-func (g *gatecastInstance) Members() swarm.Protocol { return gatecastMember{g} }
-
-// Publisher is a user who may publish.
-func (g *gatecastInstance) Publisher() load.Protocol { return gatecastPublisher{g} }
-
-// token signs an HS256 token for user.
-func (g *gatecastInstance) token(user, grants string) string {
-	encode := base64.RawURLEncoding.EncodeToString
-	body := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." +
-		encode(fmt.Appendf(nil, `{"sub":%q,"exp":%d,"gatecast":%s}`, user, time.Now().Add(24*time.Hour).Unix(), grants))
-	mac := hmac.New(sha256.New, g.secret)
-	mac.Write([]byte(body))
-	return body + "." + encode(mac.Sum(nil))
-}
-
-func (g *gatecastInstance) request(user, grants string) []byte {
-	return frame.Request(g.addr.String(), "/ws", "Sec-WebSocket-Protocol: gatecast.v1", "Authorization: Bearer "+g.token(user, grants))
-}
-
-// hear handles what both kinds of users are told.
-func hear(payload []byte, ready string) swarm.Heard {
-	switch {
-	case bytes.HasPrefix(payload, []byte(ready)):
-		return swarm.Heard{Ready: true}
-	case bytes.HasPrefix(payload, []byte(`{"op":"ping"`)):
-		return swarm.Heard{Reply: []byte(`{"op":"pong"}`)}
-	case bytes.HasPrefix(payload, []byte(`{"op":"error"`)), bytes.HasPrefix(payload, []byte(`{"op":"close"`)):
-		return swarm.Heard{Err: fmt.Errorf("gatecast says: %s", payload)}
-	}
-	return swarm.Heard{}
-}
-
-type gatecastMember struct{ *gatecastInstance }
-
-// Request logs in as a user of its own.
-func (m gatecastMember) Request(i int) []byte {
-	return m.request(fmt.Sprintf("u%d", i), `{"subscribe":["bench.>"]}`)
-}
-
-// Hello joins the group.
-func (m gatecastMember) Hello(int) []byte {
-	return []byte(`{"op":"group_add","id":1,"group":"bench.0"}`)
-}
-
-// Hear is ready when the group was joined.
-func (m gatecastMember) Hear(payload []byte) swarm.Heard { return hear(payload, `{"op":"ok","id":1,`) }
-
-type gatecastPublisher struct{ *gatecastInstance }
-
-// PublisherRequest logs in.
-func (p gatecastPublisher) PublisherRequest() []byte {
-	return p.request("publisher", `{"publish":["bench.>"]}`)
-}
-
-// PublisherGreeted is true: welcome comes first.
-func (p gatecastPublisher) PublisherGreeted() bool { return true }
-
-// Hear is ready when welcome has come.
-func (p gatecastPublisher) Hear(payload []byte) swarm.Heard { return hear(payload, `{"op":"welcome"`) }
-
-// Publish is a group_send without a reply.
-func (p gatecastPublisher) Publish(dst []byte, group uint32, payload []byte) []byte {
-	return fmt.Appendf(dst, `{"op":"group_send","group":"bench.%d","data":"%s"}`, group, payload)
-}

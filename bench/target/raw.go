@@ -15,10 +15,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gatecast/gatecast/bench/frame"
-	"github.com/gatecast/gatecast/bench/load"
+	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/raw"
-	"github.com/gatecast/gatecast/bench/swarm"
 )
 
 // RawCommand is the word on our own command line that makes a process a raw server; see [ServeRaw].
@@ -33,6 +31,27 @@ func (t rawTarget) Name() string {
 		return "raw-batch"
 	}
 	return "raw"
+}
+
+// About says what it does.
+func (t rawTarget) About() string {
+	if t.batch {
+		return "the yardstick for throughput: messages read together go out in one sendto a member"
+	}
+	return "the yardstick: nothing but one sendto a member and message"
+}
+
+// Cannot is what needs more than sendto.
+func (t rawTarget) Cannot(o Options) string {
+	switch {
+	case o.Nodes > 1:
+		return "it is one process"
+	case o.Moves:
+		return "its members stay in their groups"
+	case o.HTTP:
+		return "it is published to over a socket only"
+	}
+	return ""
 }
 
 // Start runs this program again as a raw server.
@@ -66,40 +85,14 @@ type rawInstance struct {
 	addr netip.AddrPort
 }
 
-// Addr is where it listens.
-func (r *rawInstance) Addr() netip.AddrPort { return r.addr }
+// Addrs is where it listens.
+func (r *rawInstance) Addrs() []netip.AddrPort { return []netip.AddrPort{r.addr} }
+
+// Spec is no protocol.
+func (r *rawInstance) Spec() codec.Spec { return codec.Spec{Codec: "raw", Host: r.addr.String()} }
 
 // Version is empty: it is part of the harness.
 func (r *rawInstance) Version() string { return "" }
-
-// Members say nothing.
-func (r *rawInstance) Members() swarm.Protocol { return RawProtocol{Host: r.addr.String()} }
-
-// Publisher sends payloads as they are.
-func (r *rawInstance) Publisher() load.Protocol { return RawProtocol{Host: r.addr.String()} }
-
-// RawProtocol is the absence of one: what is published is what is delivered.
-type RawProtocol struct{ Host string }
-
-// Request upgrades at the root.
-func (p RawProtocol) Request(int) []byte { return frame.Request(p.Host, "/") }
-
-// Hello says nothing.
-func (RawProtocol) Hello(int) []byte { return nil }
-
-// Hear ignores what has no stamp.
-func (RawProtocol) Hear([]byte) swarm.Heard { return swarm.Heard{} }
-
-// PublisherRequest upgrades at the publisher's path.
-func (p RawProtocol) PublisherRequest() []byte { return frame.Request(p.Host, "/publish") }
-
-// PublisherGreeted is false: the upgrade is all.
-func (RawProtocol) PublisherGreeted() bool { return false }
-
-// Publish sends the payload itself.
-func (RawProtocol) Publish(dst []byte, _ uint32, payload []byte) []byte {
-	return append(dst, payload...)
-}
 
 // ServeRaw is the process of a raw server: it prints its address and serves until ctx ends.
 func ServeRaw(ctx context.Context, args []string, stdout, stderr io.Writer) error {

@@ -9,52 +9,72 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatecast/gatecast/bench/load"
-	"github.com/gatecast/gatecast/bench/swarm"
+	"github.com/gatecast/gatecast/bench/codec"
 )
 
 // Target is a server that can be measured.
 type Target interface {
 	Name() string
-	// Start starts it and waits until it serves. The caller stops it.
+	// About is a line for help: what it is, and what it needs.
+	About() string
+	// Cannot is why the target cannot run what the options ask for, in words that end "NAME cannot run it: …"; "" if it can.
+	Cannot(o Options) string
+	// Start starts it and waits until it serves. The caller stops it. An error says what is not installed and how to get it.
 	Start(ctx context.Context, o Options) (Instance, error)
 }
 
-// Options say how a target is started.
+// Options say how a target is started and what is wanted of it.
 type Options struct {
-	Loops    int    // event loops, for servers that let one choose
-	Gatecast string // path of the gatecast binary; "" = beside this program, then in PATH
+	Loops    int    // event loops or worker processes, for servers that let one choose
+	Nodes    int    // of a cluster; at least 1
+	Conns    int    // clients there will be
+	PerConn  int    // groups a client is in
+	Login    string // kind of login; "" = the target's usual one
+	Users    int    // distinct users; 0 = one a client
+	Personal bool   // groups that users have by themselves
+	HTTP     bool   // publications come by HTTP
+	Moves    bool   // clients join and leave while connected
+	Speaks   bool   // clients publish, each to its own groups
+
+	Binaries map[string]string // by target: path of a program given by flag
 }
 
 // Instance is a running server.
 type Instance interface {
-	Addr() netip.AddrPort
+	// Addrs is where clients connect: one address a node. Publishers connect to the first.
+	Addrs() []netip.AddrPort
+	// PIDs are all its processes: also those of what it needs to run, such as Redis.
 	PIDs() []int
 	Version() string
-	Members() swarm.Protocol // each a member of group 0
-	Publisher() load.Protocol
+	// Spec is how to speak to it.
+	Spec() codec.Spec
 	// Stop ends the server and waits for it. An error means that it did not end by itself as it should.
 	Stop() error
 }
 
-// All is every target there is.
+// Measured is an Instance that tells more of itself: the address of metrics in Prometheus' text format, and a bearer token for it.
+type Measured interface {
+	Metrics() (url, token string)
+}
+
+// All is every target there is, in the order of help.
 func All() []Target {
 	return []Target{rawTarget{}, rawTarget{batch: true}, gatecastTarget{}}
 }
 
-// Find returns the targets of a comma-separated list.
-func Find(list string) ([]Target, error) {
-	var names []string
+// Find returns the targets of those names.
+func Find(names []string) ([]Target, error) {
+	var known []string
 	byName := make(map[string]Target)
 	for _, t := range All() {
-		names = append(names, t.Name())
+		known = append(known, t.Name())
 		byName[t.Name()] = t
 	}
 	var found []Target
-	for name := range strings.SplitSeq(list, ",") {
+	for _, name := range names {
 		t := byName[strings.TrimSpace(name)]
 		if t == nil {
-			return nil, fmt.Errorf("unknown target %q; there are: %s", name, strings.Join(names, ", "))
+			return nil, fmt.Errorf("unknown target %q; there are: %s", name, strings.Join(known, ", "))
 		}
 		if slices.Contains(found, t) {
 			return nil, fmt.Errorf("target %s is named twice", t.Name())

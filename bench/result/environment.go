@@ -1,6 +1,6 @@
 //go:build linux
 
-package bench
+package result
 
 import (
 	"bytes"
@@ -31,7 +31,8 @@ type Environment struct {
 // probeTime is how long the noise probe spins.
 const probeTime = 200 * time.Millisecond
 
-func readEnvironment() Environment {
+// ReadEnvironment looks at the machine; it spins for a moment to hear its noise.
+func ReadEnvironment() Environment {
 	e := Environment{Go: runtime.Version(), CPUs: runtime.NumCPU(), CPU: runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
