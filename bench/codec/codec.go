@@ -55,17 +55,25 @@ type Poster interface {
 	PostAddr() netip.AddrPort
 }
 
+// Mixer is a Codec of a server that puts messages and other things, confirmations too, into one frame. Hear is then asked about
+// messages with a stamp as well, and passes over what the stamps are in.
+type Mixer interface {
+	HearsAll() bool
+}
+
 // Spec says how to speak to a running server. It is JSON between the processes of a run.
 type Spec struct {
 	Codec    string         `json:"codec"` // name in the table of this package
 	Host     string         `json:"host"`  // for the Host header
 	Post     netip.AddrPort `json:"post,omitzero"`
-	Secret   []byte         `json:"secret,omitempty"`   // what logins are signed with, or the API key
+	Secret   []byte         `json:"secret,omitempty"`   // what logins are signed with
+	Key      string         `json:"key,omitempty"`      // opens the API that publications are posted to
 	Login    string         `json:"login,omitempty"`    // kind of login; "" = the codec's usual one
 	Users    int            `json:"users,omitempty"`    // distinct users; 0 = one a connection
 	Personal bool           `json:"personal,omitempty"` // groups are those that users have by themselves
 	Cookies  []string       `json:"cookies,omitempty"`  // of user i, for logins by cookie
 	Path     string         `json:"path,omitempty"`     // of the endpoint, where it is configured
+	Nodes    int            `json:"nodes,omitempty"`    // of the cluster, where its clients must know
 }
 
 // codecs is every codec, by name.
