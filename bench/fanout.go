@@ -7,13 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
+	"github.com/gatecast/gatecast/bench/codec"
+	"github.com/gatecast/gatecast/bench/crew"
 	"github.com/gatecast/gatecast/bench/ledger"
 	"github.com/gatecast/gatecast/bench/load"
-	"github.com/gatecast/gatecast/bench/proc"
-	"github.com/gatecast/gatecast/bench/swarm"
-	"github.com/gatecast/gatecast/bench/target"
+	"github.com/gatecast/gatecast/bench/plan"
+	"github.com/gatecast/gatecast/bench/result"
 )
 
 const (
@@ -24,71 +26,148 @@ const (
 	gatherTime = 3                     // times the duration after which an overloaded run is cut off
 )
 
-// fanout publishes to groups whose members are all here, and times every delivery.
-func fanout(ctx context.Context, o Options, in target.Instance) (run *Run, err error) {
-	id := rand.Uint32()
-	rec := newReceivers(id, o.Conns, o.groups)
-	sw, err := swarm.Open(swarm.Options{Addr: in.Addr(), Clients: o.Conns, Protocol: in.Members(), Receiver: rec})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, sw.Close()) }()
-	if err := sw.Connect(ctx); err != nil {
-		return nil, err
-	}
-	pub, err := load.Open(ctx, load.Options{Addr: in.Addr(), Protocol: in.Publisher(), Run: id, Groups: o.groups, Size: o.Size})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, pub.Close()) }()
-	if o.Window > 0 {
-		rec.complete = pub.Completed
-	}
-	start := ledger.Now() + int64(lead)
-	rec.from = start + int64(o.Warmup)
-	rec.last.Store(start)
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	received := make(chan struct{})
-	go func() { // ends with ctx, before the swarm and the publisher are closed
-		defer close(received)
-		if err := sw.Run(ctx); err != nil {
-			cancel(err)
-		}
-	}()
-	meter := startMeter(ctx, in, rec, rec.from)
-	var sent int
-	load.Urgently(func() { sent, err = publish(ctx, o, pub, start, rec) })
-	if err == nil {
-		err = rec.gather(ctx, sent*rec.members, o)
-	}
-	end, meterErr := meter.stop()
-	cancel(nil)
-	<-received
-	if err := errors.Join(err, meterErr); err != nil {
-		return nil, err
-	}
-	return fanoutRun(o, rec, pub, sent, end)
+// delivery is a run of publications: who receives, who publishes, and from when it counts.
+type delivery struct {
+	*site
+	crew  crew.Crew
+	pub   *load.Publisher
+	sizes []int // members of each group
+	start int64 // the first publication is due
+	from  int64 // measuring begins
 }
 
-// publish sends what is due.
-func publish(ctx context.Context, o Options, pub *load.Publisher, start int64, rec *receivers) (int, error) {
-	total := o.Warmup + o.Duration
-	if o.Window > 0 {
-		return pub.Window(ctx, o.Window, total, func() int { return int(rec.completed.Load()) })
+// fanout publishes to groups whose members are all here, and times every delivery.
+func fanout(ctx context.Context, s *site) (run *result.Run, err error) {
+	d, err := s.assemble(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return pub.Open(ctx, load.Schedule{Start: start, Rate: o.Rate}, int(total.Seconds()*o.Rate))
+	defer func() { err = errors.Join(err, d.close()) }()
+	tally, m, err := d.publish(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.result(tally, m), nil
+}
+
+// plan is the layout that the options ask for.
+func (s *site) plan() plan.Plan {
+	return plan.Plan{Conns: s.o.Conns, Groups: s.o.Groups, PerConn: s.o.PerConn, Zipf: s.o.Zipf, Personal: s.personal}
+}
+
+// assemble connects the receivers and the publisher.
+func (s *site) assemble(ctx context.Context) (_ *delivery, err error) {
+	run := rand.Uint32()
+	d := &delivery{site: s, sizes: s.plan().Sizes()}
+	if d.crew, err = s.openCrew(run); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	if _, err := d.crew.Connect(ctx); err != nil {
+		return nil, err
+	}
+	c, err := codec.Open(s.in.Spec())
+	if err != nil {
+		return nil, err
+	}
+	d.pub, err = load.Open(ctx, load.Options{Addr: s.in.Addrs()[0], Codec: c, Plan: s.plan(), Run: run, Size: s.o.Size})
+	return d, err
+}
+
+// openCrew opens the receivers of a run, not connected yet.
+func (s *site) openCrew(run uint32) (crew.Crew, error) {
+	return crew.Open(crew.Options{
+		Addrs: s.in.Addrs(), Spec: s.in.Spec(), Plan: s.plan(), Count: s.o.Conns, Run: run, Inflight: loginsInFlight,
+	})
+}
+
+// loginsInFlight is how many receivers log in at a time where logins are not what is measured.
+const loginsInFlight = 64
+
+func (d *delivery) close() error {
+	var err error
+	if d.pub != nil {
+		err = d.pub.Close()
+	}
+	return errors.Join(err, d.crew.Close())
+}
+
+// publish sends what is due, waits until it has arrived, and balances.
+func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, err error) {
+	defer quiet()()
+	d.start = ledger.Now() + int64(lead)
+	d.from = d.start + int64(d.o.Warmup)
+	var completed func(int64)
+	if d.o.Window > 0 {
+		completed = func(int64) { d.pub.Completed() }
+	}
+	d.crew.Receive(d.from, completed)
+	meter := startMeter(ctx, d.from, d.read, d.watch)
+	load.Urgently(func() { err = d.send(ctx) })
+	if err == nil {
+		err = d.gather(ctx)
+	}
+	m, meterErr := meter.stop()
+	if err = errors.Join(err, meterErr, d.crew.Stop()); err != nil {
+		return tally, m, err
+	}
+	tally, err = d.crew.Balance(d.pub.Sent())
+	return tally, m, err
+}
+
+// quiet keeps the garbage collector away while times are taken: it stops all goroutines, and on a busy machine the one that must
+// stop may be without a core for milliseconds. What a run allocates meanwhile is little; the limit is for when it is not.
+func quiet() (again func()) {
+	const enough = 4 << 30
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(enough)
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+func (d *delivery) send(ctx context.Context) error {
+	total := d.o.Warmup + d.o.Duration
+	alive := func() error { return d.crew.State().Err }
+	if d.o.Window > 0 {
+		return d.pub.Window(ctx, d.o.Window, total, func() int { return int(d.crew.State().Completed) }, alive)
+	}
+	return d.pub.Open(ctx, load.Schedule{Start: d.start, Rate: d.o.Rate}, int(total.Seconds()*d.o.Rate), alive)
+}
+
+// read is what the meter reads.
+func (d *delivery) read() (reading, error) {
+	r, err := read(d.in)
+	s := d.crew.State()
+	r.delivered, r.connected = s.Delivered, s.Connected
+	return r, err
+}
+
+// expected is how many deliveries come of what was sent.
+func (d *delivery) expected() (n int64) {
+	for group, sent := range d.pub.Sent() {
+		n += int64(sent) * int64(d.sizes[group])
+	}
+	return n
 }
 
 // gather waits until all is delivered, or nothing comes for the patience.
-func (r *receivers) gather(ctx context.Context, expected int, o Options) error {
+func (d *delivery) gather(ctx context.Context) error {
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
-	from := ledger.Now()
-	for r.delivered.Load() < int64(expected) {
-		now := ledger.Now()
-		if now-max(from, r.last.Load()) > int64(o.Patience) || now-from > int64(gatherTime*(o.Warmup+o.Duration)+o.Patience) {
+	from, expected := ledger.Now(), d.expected()
+	for {
+		s, now := d.crew.State(), ledger.Now()
+		switch {
+		case s.Err != nil:
+			return s.Err
+		case s.Delivered >= expected:
+			return d.linger(ctx, tick)
+		case now-max(from, s.Last) > int64(d.o.Patience), now-from > int64(gatherTime*(d.o.Warmup+d.o.Duration)+d.o.Patience):
 			return nil // the ledger will say what is missing
 		}
 		select {
@@ -97,11 +176,10 @@ func (r *receivers) gather(ctx context.Context, expected int, o Options) error {
 			return context.Cause(ctx)
 		}
 	}
-	return r.linger(ctx, tick)
 }
 
 // linger waits a moment for what should not come: duplicates and strays after the last message.
-func (r *receivers) linger(ctx context.Context, tick *time.Ticker) error {
+func (d *delivery) linger(ctx context.Context, tick *time.Ticker) error {
 	for range 10 {
 		select {
 		case <-tick.C:
@@ -112,112 +190,75 @@ func (r *receivers) linger(ctx context.Context, tick *time.Ticker) error {
 	return nil
 }
 
-// fanoutRun makes the result of what was received.
-func fanoutRun(o Options, rec *receivers, pub *load.Publisher, sent int, m metered) (*Run, error) {
-	counts := rec.ledger.Balance(func(group uint32) uint32 {
-		return uint32((sent - int(group) + o.groups - 1) / o.groups)
-	})
-	run := &Run{Ledger: &counts, Faults: counts.Faults()}
-	if silent := time.Duration(ledger.Now() - rec.last.Load()); len(rec.arrived) < sent { // the end reached nobody
-		run.Faults = append(run.Faults, fmt.Sprintf("stalled: nothing arrived in the last %.1f s", silent.Seconds()))
+// result says what a run measured.
+func (d *delivery) result(t crew.Tally, m metered) *result.Run {
+	run := &result.Run{Ledger: &t.Counts, Faults: t.Counts.Faults(), P99: time.Duration(t.Times.Response.ValueAtQuantile(99))}
+	if last := d.crew.State().Last; last < d.pub.Last() { // the end reached nobody
+		run.Faults = append(run.Faults, fmt.Sprintf("stalled: nothing arrived in the last %.1f s", time.Duration(ledger.Now()-last).Seconds()))
 	}
-	if silence := time.Duration(rec.silence); silence > stallNote {
+	if silence := time.Duration(t.Silence); silence > stallNote {
 		run.Notes = append(run.Notes, fmt.Sprintf("stalled: nothing arrived for %v although messages were due", silence.Round(time.Millisecond)))
 	}
-	if sent == 0 || m.deliveries == 0 {
+	if m.deliveries == 0 {
 		run.Faults = append(run.Faults, "nothing was delivered in the time measured")
-		return run, nil
+		return run
 	}
+	d.judgeHarness(run, t, m)
+	per := func(v time.Duration) float64 { return float64(v) / float64(m.deliveries) }
+	run.Compare("server-ns/delivery", per(m.server.CPU))
+	run.Add("server-user-ns/delivery", per(m.server.User))
+	run.Add("server-system-ns/delivery", per(m.server.System))
+	run.Add("harness-ns/delivery", per(m.harness.CPU))
+	run.Compare("deliveries/s", float64(m.deliveries)/m.elapsed.Seconds())
+	run.Latency("response", t.Times.Response, true)
+	run.Latency("service", t.Times.Service, false)
+	run.Latency("first", t.Times.First, false)
+	run.Latency("median", t.Times.Median, false)
+	run.Latency("last", t.Times.Last, true)
+	run.Add("switches/delivery", float64(m.server.Switches)/float64(m.deliveries))
+	run.Add("rss-B", float64(m.now.RSS))
+	run.Add("fds", float64(m.now.Files))
+	run.Series = series(d.from, t.Seconds, m.seconds)
+	return run
+}
+
+// judgeHarness says whether the harness kept up; what it says is no fault of the target.
+func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
 	busy := m.harness.CPU.Seconds() / m.elapsed.Seconds()
-	if o.Window == 0 {
-		if lag := time.Duration(pub.Lag.ValueAtQuantile(99)); lag > o.MaxLag {
-			run.Faults = append(run.Faults, fmt.Sprintf("the generator fell behind: p99 of its lag is %v, allowed %v", lag, o.MaxLag))
-		}
+	if d.o.Window > 0 {
 		if busy > maxBusy {
-			run.Faults = append(run.Faults, fmt.Sprintf("the harness needed %.0f %% of a core, so latencies are its own", 100*busy))
+			run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*busy))
 		}
-		run.add("lag-p99-ns", float64(pub.Lag.ValueAtQuantile(99)))
-	} else if busy > maxBusy {
-		run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*busy))
+		return
 	}
-	per := func(d time.Duration) float64 { return float64(d) / float64(m.deliveries) }
-	run.compare("server-ns/delivery", per(m.server.CPU))
-	run.add("server-user-ns/delivery", per(m.server.User))
-	run.add("server-system-ns/delivery", per(m.server.System))
-	run.add("harness-ns/delivery", per(m.harness.CPU))
-	run.compare("deliveries/s", float64(m.deliveries)/m.elapsed.Seconds())
-	run.latency("response", rec.times.response, true)
-	run.latency("service", rec.times.service, false)
-	run.latency("first", rec.times.first, false)
-	run.latency("median", rec.times.median, false)
-	run.latency("last", rec.times.final, true)
-	run.add("switches/delivery", float64(m.server.Switches)/float64(m.deliveries))
-	run.add("rss-B", float64(m.now.RSS))
-	run.add("fds", float64(m.now.Files))
-	run.p99 = time.Duration(rec.times.response.ValueAtQuantile(99))
-	return run, nil
+	lag := time.Duration(d.pub.Lag.ValueAtQuantile(99))
+	allowed := load.AllowedLag(d.o.MaxLag, time.Duration(t.Times.Response.ValueAtQuantile(50)))
+	if lag > allowed {
+		run.Harness = append(run.Harness, fmt.Sprintf("the generator fell behind: p99 of its lag is %v, allowed %v", lag.Round(time.Microsecond), allowed.Round(time.Microsecond)))
+	}
+	if busy > maxBusy {
+		run.Harness = append(run.Harness, fmt.Sprintf("the harness needed %.0f %% of a core, so latencies are its own", 100*busy))
+	}
+	run.Add("lag-p99-ns", float64(lag))
 }
 
-// meter reads the costs of a target and of the harness when measuring begins and when it ends.
-type meter struct {
-	in    target.Instance
-	rec   *receivers
-	begun chan reading // one value, or closed by the meter's goroutine when ctx ended first
-}
-
-// reading is the state at one moment.
-type reading struct {
-	at        time.Time
-	server    proc.Usage
-	harness   proc.Usage
-	delivered int64
-	err       error
-}
-
-// metered is what happened between two readings.
-type metered struct {
-	elapsed         time.Duration
-	server, harness proc.Usage
-	now             proc.Usage // the server at the end
-	deliveries      int64
-}
-
-func startMeter(ctx context.Context, in target.Instance, rec *receivers, from int64) *meter {
-	m := &meter{in: in, rec: rec, begun: make(chan reading, 1)}
-	go func() { // ends at from, or with ctx
-		defer close(m.begun)
-		timer := time.NewTimer(time.Duration(from - ledger.Now()))
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			m.begun <- m.read()
-		case <-ctx.Done():
+// series puts together what receivers and meter saw of each second.
+func series(from int64, seconds []crew.Second, readings []reading) (out []result.Second) {
+	for _, s := range seconds {
+		out = append(out, result.Second{
+			At: time.Duration(s.At - from).Seconds(), Delivered: s.Response.TotalCount(),
+			P50: s.Response.ValueAtQuantile(50), P99: s.Response.ValueAtQuantile(99), Max: s.Response.Max(),
+		})
+	}
+	for i, r := range readings[1:] {
+		before := readings[i]
+		k := int((before.at - from + int64(time.Second)/2) / int64(time.Second))
+		for j := range out {
+			if int(out[j].At+0.5) == k && out[j].RSS == 0 {
+				out[j].CPU = float64(r.server.Since(before.server).CPU) / float64(r.at-before.at)
+				out[j].RSS, out[j].Conns = r.server.RSS, r.connected
+			}
 		}
-	}()
-	return m
-}
-
-func (m *meter) read() (r reading) {
-	var err1, err2 error
-	r.server, err1 = proc.Read(m.in.PIDs()...)
-	r.harness, err2 = proc.Read(selfPID)
-	r.at, r.delivered, r.err = time.Now(), m.rec.delivered.Load(), errors.Join(err1, err2)
-	return r
-}
-
-func (m *meter) stop() (metered, error) {
-	end := m.read()
-	var begin reading
-	select {
-	case begin = <-m.begun:
-	default: // publishing failed before measuring began; that error is told
-		return metered{}, nil
 	}
-	if err := errors.Join(begin.err, end.err); err != nil {
-		return metered{}, err
-	}
-	return metered{
-		elapsed: end.at.Sub(begin.at), server: end.server.Since(begin.server), harness: end.harness.Since(begin.harness),
-		now: end.server, deliveries: end.delivered - begin.delivered,
-	}, nil
+	return out
 }

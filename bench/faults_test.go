@@ -8,21 +8,21 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/bench/benchtest"
-	"github.com/gatecast/gatecast/bench/ledger"
+	"github.com/gatecast/gatecast/bench/result"
 )
 
 // quick is a load that machines busy with other tests keep up with: latencies of the harness itself are not judged.
-func quick() Options {
-	return Options{
-		Conns: 20, Rate: 200, Size: 100, Warmup: 100 * time.Millisecond, Duration: time.Second, Repeat: 1, Loops: 1,
-		Patience: time.Second, MaxLag: time.Minute, groups: 2,
-	}
+func quick() result.Options {
+	return with(func(o *result.Options) {
+		o.Conns, o.Groups, o.Rate, o.Loops, o.Repeat = 20, 2, 200, 1, 1
+		o.Warmup, o.Duration, o.Patience, o.MaxLag = 100*time.Millisecond, time.Second, time.Second, time.Minute
+	})
 }
 
 // misbehave runs a fanout against a server with faults.
-func misbehave(t *testing.T, o Options, f benchtest.Faults) *Run {
+func misbehave(t *testing.T, o result.Options, f benchtest.Faults) *result.Run {
 	t.Helper()
-	server, err := benchtest.Start(o.groups, f)
+	server, err := benchtest.Start(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func misbehave(t *testing.T, o Options, f benchtest.Faults) *Run {
 			t.Error(err)
 		}
 	}()
-	run, err := fanout(t.Context(), o, server)
+	run, err := fanout(t.Context(), &site{o: o, in: server})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,8 +62,8 @@ func TestEveryFaultIsCaughtAndNamed(t *testing.T) {
 			if got := strings.Join(run.Notes, "; "); !strings.Contains(got, tt.note) {
 				t.Errorf("notes = %q, want %q in them", got, tt.note)
 			}
-			r := &Result{Runs: []*Run{run}}
-			if r.summarise(); r.Valid != (tt.want == "") || r.Valid != (len(r.Summary) > 0) {
+			r := &result.Result{Runs: []*result.Run{run}}
+			if r.Summarise(); r.Valid != (tt.want == "") || r.Valid != (len(r.Summary) > 0) {
 				t.Errorf("valid = %v with %d lines of summary; an invalid result has none", r.Valid, len(r.Summary))
 			}
 		})
@@ -86,17 +86,17 @@ func TestDelayShowsInEveryPercentile(t *testing.T) {
 	if len(run.Faults) > 0 {
 		t.Fatalf("faults = %q, want none", run.Faults)
 	}
-	for _, h := range run.histograms {
-		if least := time.Duration(h.h.Min()); least < delay-delay/1000 {
-			t.Errorf("%s: the shortest is %v, want %v at least", h.name, least, delay)
+	for _, h := range run.Histograms {
+		if least := time.Duration(h.H.Min()); least < delay-delay/1000 {
+			t.Errorf("%s: the shortest is %v, want %v at least", h.Name, least, delay)
 		}
-		if p50 := time.Duration(h.h.ValueAtQuantile(50)); p50 > 2*delay {
-			t.Errorf("%s: p50 is %v, want about %v", h.name, p50, delay)
+		if p50 := time.Duration(h.H.ValueAtQuantile(50)); p50 > 2*delay {
+			t.Errorf("%s: p50 is %v, want about %v", h.Name, p50, delay)
 		}
 	}
 	o.P99 = 20 * time.Millisecond
-	r := &Result{Options: o, Runs: []*Run{run}}
-	if r.summarise(); len(r.Missed) != 1 || !strings.Contains(r.Missed[0], "the threshold 20ms") {
+	r := &result.Result{Options: o, Runs: []*result.Run{run}}
+	if r.Summarise(); len(r.Missed) != 1 || !strings.Contains(r.Missed[0], "the threshold 20ms") {
 		t.Errorf("missed = %q, want the p99", r.Missed)
 	}
 }
@@ -112,7 +112,7 @@ func TestLatencyIsFromTheDueTime(t *testing.T) {
 		t.Fatalf("faults = %q, want none", run.Faults)
 	}
 	for metric, least := range map[string]time.Duration{"response-p50-ns": 490 * time.Millisecond, "response-p99-ns": 970 * time.Millisecond, "last-p50-ns": 490 * time.Millisecond} {
-		if v, _ := run.value(metric); time.Duration(v) < least {
+		if v, _ := run.Value(metric); time.Duration(v) < least {
 			t.Errorf("%s = %v, want %v at least", metric, time.Duration(v), least)
 		}
 	}
@@ -129,38 +129,5 @@ func TestWindowKeepsNoMoreInFlight(t *testing.T) {
 	// 4 in flight, each 20 ms at least: 200 a second at most, for 1.1 s.
 	if n := run.Ledger.Expected / 10; n < 4 || n > 4*(1100/20+1) {
 		t.Errorf("%d publications in 1.1 s, want 220 at most", n)
-	}
-}
-
-// TestReceiversTimeExactly gives arrivals by hand, so that only the histogram's precision is between what was injected and what
-// is told.
-func TestReceiversTimeExactly(t *testing.T) {
-	const members, publications = 10, 100
-	r := newReceivers(1, members, 1)
-	for k := range publications {
-		s := ledger.Stamp{Run: 1, Seq: uint32(k), Due: int64(k) * 1e6, Sent: int64(k)*1e6 + 2e6}
-		for m := range members {
-			r.Receive(m, s, s.Due+50e6+int64(m)*1e6)
-		}
-	}
-	for _, tt := range []struct {
-		name string
-		got  int64
-		want int64
-	}{
-		{"first", r.times.first.ValueAtQuantile(99), 50e6},
-		{"median", r.times.median.ValueAtQuantile(99), 54e6},
-		{"last", r.times.final.ValueAtQuantile(1), 59e6},
-		{"response, shortest", r.times.response.Min(), 50e6},
-		{"response, p50", r.times.response.ValueAtQuantile(50), 54e6},
-		{"response, p99.9", r.times.response.ValueAtQuantile(99.9), 59e6},
-		{"service, p50", r.times.service.ValueAtQuantile(50), 52e6},
-	} {
-		if off := float64(tt.got-tt.want) / float64(tt.want); off < -0.001 || off > 0.001 {
-			t.Errorf("%s = %d ns, want %d within 0.1 %%", tt.name, tt.got, tt.want)
-		}
-	}
-	if got := r.completed.Load(); got != publications {
-		t.Errorf("%d publications completed, want %d", got, publications)
 	}
 }

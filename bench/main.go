@@ -11,8 +11,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
+	"time"
 
+	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
 
@@ -20,7 +23,7 @@ import (
 const (
 	exitOK      = 0 // measured
 	exitMissed  = 1 // measured, and a threshold was missed
-	exitInvalid = 2 // the run proves nothing: something lost, or the harness was too slow
+	exitInvalid = 2 // it proves nothing: something lost, or the harness was too slow
 	exitError   = 3 // not measured
 )
 
@@ -80,32 +83,38 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	}
 	targets, err := target.Find(o.Targets)
 	if err != nil {
-		return exitError, err
+		return exitError, &usageError{err.Error()}
 	}
-	// A goroutine back from a system call needs a P; with one a core, the publisher would wait for a P whose thread the kernel
-	// has put aside.
-	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
+	moreProcs()
+	d := newDocument(args)
 	r, failure := measure(ctx, s, o, targets, stderr)
-	r.Command = append([]string{"gatecast", "bench"}, args...)
-	return conclude(r, failure, stdout)
+	d.Results = []*result.Result{r}
+	return conclude(d, o.out, failure, stdout)
 }
 
-// conclude prints and saves a result, partial ones too, and finds the exit code.
-func conclude(r *Result, failure error, stdout io.Writer) (int, error) {
-	if len(r.Runs) > 0 {
-		failure = errors.Join(failure, writeTable(stdout, r))
-	}
-	if r.Options.Out != "" {
-		if err := save(r.Options.Out, r); err != nil {
-			failure = errors.Join(failure, fmt.Errorf("save the result: %w", err))
+// moreProcs sets GOMAXPROCS: a goroutine back from a system call needs a P; with one a core, the publisher would wait for a P
+// whose thread the kernel has put aside.
+func moreProcs() { runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0))) }
+
+// conclude prints and saves a document, a partial one too, and finds the exit code.
+func conclude(d *result.Document, out string, failure error, stdout io.Writer) (int, error) {
+	d.Seconds = time.Since(d.Began).Seconds()
+	d.Conclude()
+	d.Results = slices.DeleteFunc(d.Results, func(r *result.Result) bool { return len(r.Runs)+len(r.Discarded) == 0 })
+	if len(d.Results) > 0 {
+		failure = errors.Join(failure, writeTables(stdout, d))
+		if out != "" {
+			if err := save(out, d); err != nil {
+				failure = errors.Join(failure, fmt.Errorf("save the result: %w", err))
+			}
 		}
 	}
 	switch {
 	case failure != nil:
 		return exitError, failure
-	case !r.Valid:
+	case !d.Valid:
 		return exitInvalid, nil
-	case len(r.Missed) > 0:
+	case len(d.Missed) > 0:
 		return exitMissed, nil
 	}
 	return exitOK, nil
@@ -118,7 +127,7 @@ func help(w io.Writer) {
 	}
 	fmt.Fprint(w, "\nTargets (-target A,B; ratios are to the first):\n\n")
 	for _, t := range target.All() {
-		fmt.Fprintf(w, "  %s\n", t.Name())
+		fmt.Fprintf(w, "  %-12s %s\n", t.Name(), t.About())
 	}
 	fmt.Fprint(w, "\nFlags: gatecast bench SCENARIO -h. Exit codes: 0 measured, 1 threshold missed, 2 invalid run, 3 error.\n")
 }

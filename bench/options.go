@@ -7,35 +7,20 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
-	"time"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gatecast/gatecast/bench/ledger"
-	"github.com/gatecast/gatecast/bench/target"
+	"github.com/gatecast/gatecast/bench/result"
 )
 
-// Options of a run. The zero value is not ready; see parse for the defaults.
-type Options struct {
-	Targets  string        `json:"targets"`  // comma-separated; the first is the one ratios are to
-	Gatecast string        `json:"gatecast"` // path of the binary
-	Loops    int           `json:"loops"`    // event loops of targets that let one choose
-	Conns    int           `json:"conns"`
-	Rate     float64       `json:"rate"`   // publications (connect: handshakes) due a second; open loop
-	Window   int           `json:"window"` // publications (connect: handshakes) in flight; closed loop. 0 = open
-	Size     int           `json:"size"`   // bytes of a payload
-	Warmup   time.Duration `json:"warmup_ns"`
-	Duration time.Duration `json:"duration_ns"`
-	Settle   time.Duration `json:"settle_ns"` // idle: between the last login and the first reading
-	Repeat   int           `json:"repeat"`
-	Patience time.Duration `json:"patience_ns"` // how long nothing may arrive before what is missing counts as lost
-	MaxLag   time.Duration `json:"max_lag_ns"`  // p99 of the generator's own lag in a valid run
-	P99      time.Duration `json:"p99_ns"`      // threshold; 0 = none
-	Out      string        `json:"out"`         // directory for result.json and the rest; "" = none
-
-	groups int // tests only: more than one group
+// settings are what a command line asks for.
+type settings struct {
+	result.Options
+	out      string            // directory for result.json and the rest; "" = none
+	binaries map[string]string // of targets, by flag
 }
 
 // usageError is a wrong command line.
@@ -43,26 +28,97 @@ type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
-// parse reads the flags of a scenario.
-func parse(s *scenario, args []string, stderr io.Writer) (Options, error) {
-	o := Options{groups: 1}
+// programs are the flags that give the path of something to measure, in [target.Options.Binaries].
+var programs = []struct{ name, about string }{
+	{"gatecast", "gatecast `binary` to measure (default: the one beside this program, or in PATH)"},
+	{"centrifugo", "Centrifugo's `binary`, for the target of that name"},
+	{"anycable", "AnyCable-Go's `binary`, for the target of that name"},
+	{"rivals", "`directory` of the rivals that make bench-rivals installs (default: rivals beside this program)"},
+}
+
+// flags declares the flags of a scenario: those that mean something to it.
+func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
+	*o = settings{Options: s.defaults, binaries: make(map[string]string)}
 	f := flag.NewFlagSet("gatecast bench "+s.name, flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&o.Targets, "target", "raw,gatecast", "targets, measured in turns; ratios are to the first")
-	f.StringVar(&o.Gatecast, "gatecast", "", "gatecast `binary` to measure (default: the one beside this program, or in PATH)")
-	f.IntVar(&o.Loops, "loops", runtime.NumCPU(), "event loops of every target")
-	f.IntVar(&o.Conns, "conns", s.conns, "connections, all in one group")
-	f.Float64Var(&o.Rate, "rate", s.rate, "open loop: publications (connect: handshakes) due a second")
-	f.IntVar(&o.Window, "window", s.window, "closed loop: publications (connect: handshakes) in flight, instead of -rate")
-	f.IntVar(&o.Size, "size", 100, fmt.Sprintf("payload `bytes`, at least %d", ledger.StampSize))
-	f.DurationVar(&o.Warmup, "warmup", time.Second, "time before measuring begins")
-	f.DurationVar(&o.Duration, "duration", 5*time.Second, "time measured (connect: as long as it takes)")
-	f.DurationVar(&o.Settle, "settle", 5*time.Second, "idle: rest before measuring begins")
-	f.IntVar(&o.Repeat, "repeat", 5, "times each target is measured")
-	f.DurationVar(&o.Patience, "patience", 5*time.Second, "silence after which missing messages count as lost")
-	f.DurationVar(&o.MaxLag, "max-lag", time.Millisecond, "p99 of the generator's lag above which the run is invalid")
-	f.DurationVar(&o.P99, "p99", 0, "exit 1 if a target's p99 latency is above; 0 = no threshold")
-	f.StringVar(&o.Out, "out", "", "`directory` for result.json, bench.txt, table.txt and .hlog files")
+	f.Usage = func() {
+		fmt.Fprintf(stderr, "Usage: gatecast bench %s [flags]\n\n%s.\n\n", s.name, s.about)
+		f.PrintDefaults()
+	}
+	declare := map[string]func(name string){
+		"conns":    func(n string) { f.IntVar(&o.Conns, n, o.Conns, "connections") },
+		"groups":   func(n string) { f.IntVar(&o.Groups, n, o.Groups, "groups") },
+		"per-conn": func(n string) { f.IntVar(&o.PerConn, n, o.PerConn, "groups each connection is in") },
+		"zipf": func(n string) {
+			f.Float64Var(&o.Zipf, n, o.Zipf, "exponent of the groups' popularity with the publisher; 0 = each in its turn")
+		},
+		"rate": func(n string) { f.Float64Var(&o.Rate, n, o.Rate, "open loop: "+s.unit()+" due a second") },
+		"window": func(n string) {
+			f.IntVar(&o.Window, n, o.Window, "closed loop: "+s.unit()+" in flight, instead of -rate")
+		},
+		"size": func(n string) {
+			f.IntVar(&o.Size, n, o.Size, fmt.Sprintf("payload `bytes`, at least %d", ledger.StampSize))
+		},
+		"batch": func(n string) { f.IntVar(&o.Batch, n, o.Batch, "messages in one write") },
+		"http":  func(n string) { f.BoolVar(&o.HTTP, n, o.HTTP, "publish by HTTP instead of over a socket") },
+		"churn": func(n string) { f.Float64Var(&o.Churn, n, o.Churn, s.churn) },
+		"slow":  func(n string) { f.Float64Var(&o.Slow, n, o.Slow, "share of the receivers that stop reading, 0 to 1") },
+		"how":   func(n string) { f.StringVar(&o.How, n, o.How, "how a node goes: kill or drain") },
+		"nodes": func(n string) { f.IntVar(&o.Nodes, n, o.Nodes, "nodes of the target's cluster") },
+		"procs": func(n string) {
+			f.IntVar(&o.Procs, n, o.Procs, "processes of receivers; above 1 for more than about 19,000")
+		},
+		"loops": func(n string) {
+			f.IntVar(&o.Loops, n, o.Loops, "event loops or workers, of targets that let one choose")
+		},
+		"login": func(n string) {
+			f.StringVar(&o.Login, n, o.Login, "kind of login: jwt, session, anonymous (default: the target's usual)")
+		},
+		"users":  func(n string) { f.IntVar(&o.Users, n, o.Users, "distinct users; 0 = one a connection") },
+		"warmup": func(n string) { f.DurationVar(&o.Warmup, n, o.Warmup, "time before measuring begins") },
+		"duration": func(n string) {
+			f.DurationVar(&o.Duration, n, o.Duration, "time measured")
+		},
+		"settle": func(n string) { f.DurationVar(&o.Settle, n, o.Settle, "rest before measuring begins") },
+		"patience": func(n string) {
+			f.DurationVar(&o.Patience, n, o.Patience, "silence after which missing messages count as lost")
+		},
+		"max-lag": func(n string) {
+			f.DurationVar(&o.MaxLag, n, o.MaxLag, "p99 of the generator's lag above which the run is invalid; 0 = 1ms, or a tenth of the median response if that is more")
+		},
+		"p99": func(n string) { f.DurationVar(&o.P99, n, o.P99, s.threshold()) },
+	}
+	for _, name := range s.takes {
+		declare[name](name)
+	}
+	f.Var((*names)(&o.Targets), "target", "comma-separated `targets`, measured in turns; ratios are to the first")
+	f.IntVar(&o.Repeat, "repeat", o.Repeat, "times each target is measured")
+	f.IntVar(&o.Retries, "retries", o.Retries, "times a run is made again when the harness was at fault, not the target")
+	f.StringVar(&o.out, "out", "", "`directory` for report.html, result.json, bench.txt, table.txt and .hlog files")
+	for _, p := range programs {
+		f.Func(p.name, p.about, func(path string) error { o.binaries[p.name] = path; return nil })
+	}
+	return f
+}
+
+// names is a comma-separated flag.
+type names []string
+
+func (n *names) String() string { return strings.Join(*n, ",") }
+
+// Set implements flag.Value.
+func (n *names) Set(list string) error {
+	*n = nil
+	for name := range strings.SplitSeq(list, ",") {
+		*n = append(*n, strings.TrimSpace(name))
+	}
+	return nil
+}
+
+// parse reads the flags of a scenario.
+func parse(s *scenario, args []string, stderr io.Writer) (settings, error) {
+	var o settings
+	f := s.flags(&o, stderr)
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return o, err
@@ -83,27 +139,37 @@ func parse(s *scenario, args []string, stderr io.Writer) (Options, error) {
 	if given["rate"] {
 		o.Window = 0
 	}
-	return o, o.check()
+	return o, s.check(&o.Options)
 }
 
-// check says what is wrong with the options.
-func (o *Options) check() error {
+// check completes the options and says what is wrong with them.
+func (s *scenario) check(o *result.Options) error {
+	if s.complete != nil {
+		s.complete(o)
+	}
+	takes := func(flag string) bool { return slices.Contains(s.takes, flag) }
 	switch {
 	case o.Conns < 1:
 		return &usageError{"-conns must be at least 1"}
 	case o.Repeat < 1:
 		return &usageError{"-repeat must be at least 1"}
-	case o.Rate < 0 || o.Window < 0 || o.Rate == 0 && o.Window == 0:
+	case o.Retries < 0 || o.Nodes < 1 || o.Procs < 1 || o.Loops < 1 || o.Users < 0 || o.Batch < 1:
+		return &usageError{"-nodes, -procs, -loops and -batch must be at least 1, -retries and -users at least 0"}
+	case o.Rate < 0 || o.Window < 0 || (takes("rate") || takes("window")) && o.Rate == 0 && o.Window == 0:
 		return &usageError{"-rate or -window must be above 0"}
 	case o.Size < ledger.StampSize:
 		return &usageError{fmt.Sprintf("-size must be at least %d: every payload carries a stamp", ledger.StampSize)}
-	case o.Duration <= 0:
-		return &usageError{"-duration must be above 0"}
+	case o.Duration <= 0 || o.Warmup < 0 || o.Settle < 0 || o.Patience <= 0 || o.MaxLag < 0 || o.P99 < 0:
+		return &usageError{"-duration and -patience must be above 0, other times not below it"}
+	case o.Slow < 0 || o.Slow >= 1:
+		return &usageError{"-slow is a share of the receivers: 0.1 is a tenth"}
+	case o.Churn < 0:
+		return &usageError{"-churn must not be below 0"}
 	}
-	if _, err := target.Find(o.Targets); err != nil {
+	if err := (&site{o: *o, personal: s.personal}).plan().Check(); err != nil {
 		return &usageError{err.Error()}
 	}
-	return raiseFiles(o.Conns)
+	return raiseFiles((o.Conns + o.Procs - 1) / o.Procs)
 }
 
 // spareFiles is what a process needs beside its sockets.
@@ -116,7 +182,7 @@ func raiseFiles(conns int) error {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
 	if limit.Max < uint64(conns+spareFiles) {
-		return fmt.Errorf("%d connections need %d open files and the limit is %d; raise it (ulimit -Hn), or lower -conns", conns, conns+spareFiles, limit.Max)
+		return fmt.Errorf("%d connections need %d open files and the limit is %d; raise it (ulimit -Hn), lower -conns, or use more -procs", conns, conns+spareFiles, limit.Max)
 	}
 	limit.Cur = limit.Max
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -124,6 +190,3 @@ func raiseFiles(conns int) error {
 	}
 	return nil
 }
-
-// selfPID is the harness.
-var selfPID = os.Getpid()

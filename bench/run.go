@@ -10,59 +10,100 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
 
 // measure runs the scenario on every target in turns, A B A B, so that what changes on the machine meanwhile meets all alike.
 // Each run has a server of its own. What was measured before an error is kept in the result.
-func measure(ctx context.Context, s *scenario, o Options, targets []target.Target, progress io.Writer) (*Result, error) {
-	r := &Result{
-		Schema: Schema, Scenario: s.name, Began: time.Now().UTC(), Environment: readEnvironment(), Options: o,
-	}
-	var failure error
+func measure(ctx context.Context, s *scenario, o settings, targets []target.Target, progress io.Writer) (*result.Result, error) {
+	r := &result.Result{Scenario: s.name, Title: s.title(o.Options), Cost: s.cost, Options: o.Options}
+	failure := s.refused(o, targets)
 	for repeat := 1; repeat <= o.Repeat && failure == nil; repeat++ {
 		for _, t := range targets {
-			run, err := measureOne(ctx, s, o, t)
+			run, err := measureOnce(ctx, s, o, t, repeat, r)
 			if err != nil {
 				failure = fmt.Errorf("%s on %s: %w", s.name, t.Name(), err)
 				break
 			}
-			run.Repeat = repeat
 			r.Runs = append(r.Runs, run)
-			fmt.Fprintln(progress, progressLine(s, o, run))
+			fmt.Fprintln(progress, progressLine(s, o.Options, run))
 		}
 	}
-	r.Seconds = time.Since(r.Began).Seconds()
 	r.Partial = failure != nil
-	r.summarise()
+	r.Summarise()
 	return r, failure
 }
 
-func measureOne(ctx context.Context, s *scenario, o Options, t target.Target) (run *Run, err error) {
-	in, err := t.Start(ctx, target.Options{Loops: o.Loops, Gatecast: o.Gatecast})
+// refused says which target cannot run the scenario, before anything is started.
+func (s *scenario) refused(o settings, targets []target.Target) error {
+	for _, t := range targets {
+		if why := t.Cannot(s.targetOptions(o)); why != "" {
+			return fmt.Errorf("%s cannot run %s: %s", t.Name(), s.name, why)
+		}
+	}
+	return nil
+}
+
+func (s *scenario) targetOptions(o settings) target.Options {
+	t := target.Options{
+		Loops: o.Loops, Nodes: o.Nodes, Conns: o.Conns, PerConn: o.PerConn, Login: o.Login, Users: o.Users, Personal: s.personal,
+		HTTP: o.HTTP, Binaries: o.binaries,
+	}
+	if s.wants != nil {
+		s.wants(&t)
+	}
+	return t
+}
+
+// measureOnce makes a run, again if the harness was at fault, until it is right or the retries are used up.
+func measureOnce(ctx context.Context, s *scenario, o settings, t target.Target, repeat int, r *result.Result) (*result.Run, error) {
+	for try := 0; ; try++ {
+		run, err := measureOne(ctx, s, o, t)
+		if err != nil {
+			return nil, err
+		}
+		run.Repeat = repeat
+		if len(run.Harness) == 0 || len(run.Faults) > 0 || try == o.Retries {
+			return run, nil
+		}
+		r.Discarded = append(r.Discarded, run)
+	}
+}
+
+func measureOne(ctx context.Context, s *scenario, o settings, t target.Target) (run *result.Run, err error) {
+	in, err := t.Start(ctx, s.targetOptions(o))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, in.Stop()) }()
-	if run, err = s.run(ctx, o, in); err != nil {
+	if run, err = s.run(ctx, &site{o: o.Options, in: in, personal: s.personal}); err != nil {
 		return nil, err
 	}
 	run.Target, run.Version = t.Name(), in.Version()
 	return run, nil
 }
 
-func progressLine(s *scenario, o Options, run *Run) string {
+func progressLine(s *scenario, o result.Options, run *result.Run) string {
 	line := fmt.Sprintf("%d/%d %-10s", run.Repeat, o.Repeat, run.Target)
-	if len(run.Faults) > 0 {
-		return line + " INVALID: " + strings.Join(run.Faults, "; ")
+	if faults := append(run.Faults, run.Harness...); len(faults) > 0 {
+		return line + " INVALID: " + strings.Join(faults, "; ")
 	}
 	for _, name := range []string{s.cost, "response-p50-ns", "response-p99-ns"} {
-		if v, ok := run.value(name); ok {
-			line += fmt.Sprintf("  %s %s", bareName(name), human(name, v))
+		if v, ok := run.Value(name); ok {
+			line += fmt.Sprintf("  %s %s", result.BareName(name), result.Human(name, v))
 		}
 	}
 	for _, note := range run.Notes {
 		line += "  (" + note + ")"
 	}
 	return line
+}
+
+// newDocument begins a document.
+func newDocument(args []string) *result.Document {
+	return &result.Document{
+		Schema: result.Schema, Command: append([]string{"gatecast", "bench"}, args...), Began: time.Now().UTC(),
+		Environment: result.ReadEnvironment(),
+	}
 }

@@ -12,16 +12,37 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
 
-// lenient are flags for a short run on a machine that is busy with other tests.
-var lenient = []string{"-repeat", "2", "-warmup", "100ms", "-duration", "400ms", "-settle", "50ms", "-max-lag", "1m", "-patience", "10s"}
+// lenient are flags for a short run on a machine that is busy with other tests; a scenario takes those it knows.
+func (s *scenario) lenient() (flags []string) {
+	flags = []string{"-repeat", "2"}
+	for _, f := range [][2]string{
+		{"warmup", "100ms"}, {"duration", "400ms"}, {"settle", "50ms"}, {"max-lag", "1m"}, {"patience", "10s"}, {"conns", "60"},
+	} {
+		if slices.Contains(s.takes, f[0]) {
+			flags = append(flags, "-"+f[0], f[1])
+		}
+	}
+	return flags
+}
+
+func lenient(t *testing.T, words ...string) []string {
+	t.Helper()
+	s, err := findScenario(words[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(append([]string{words[0]}, s.lenient()...), words[1:]...)
+}
 
 func command(t *testing.T, words ...string) (code int, stdout, stderr string) {
 	t.Helper()
@@ -35,7 +56,7 @@ func TestEveryScenarioMeasuresRaw(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			dir := t.TempDir()
-			words := append([]string{s.name, "-target", "raw,raw-batch", "-loops", "2", "-conns", "60", "-out", dir}, lenient...)
+			words := append([]string{s.name, "-target", "raw,raw-batch", "-loops", "2", "-out", dir}, s.lenient()...)
 			code, stdout, stderr := command(t, words...)
 			if code != exitOK {
 				t.Fatalf("exit code %d, want 0\n%s%s", code, stdout, stderr)
@@ -44,24 +65,25 @@ func TestEveryScenarioMeasuresRaw(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var r Result
-			if err := json.Unmarshal(b, &r); err != nil {
+			var d result.Document
+			if err := json.Unmarshal(b, &d); err != nil {
 				t.Fatal(err)
 			}
-			if r.Schema != Schema || !r.Valid || r.Partial || len(r.Runs) != 4 {
-				t.Fatalf("result: schema %q, valid %v, partial %v, %d runs", r.Schema, r.Valid, r.Partial, len(r.Runs))
+			if d.Schema != result.Schema || !d.Valid || d.Partial || len(d.Results) != 1 || len(d.Results[0].Runs) != 4 {
+				t.Fatalf("document: %s", b)
 			}
+			r := d.Results[0]
 			for i, want := range []string{"raw", "raw-batch", "raw", "raw-batch"} {
 				if r.Runs[i].Target != want {
 					t.Errorf("run %d is of %s, want %s: targets take turns", i, r.Runs[i].Target, want)
 				}
-				if v, ok := r.Runs[i].value(s.cost); !ok || v <= 0 && s.name != "idle" {
+				if v, ok := r.Runs[i].Value(s.cost); !ok || v <= 0 && s.name != "idle" {
 					t.Errorf("run %d: %s = %v", i, s.cost, v)
 				}
 			}
 			lines, err := os.ReadFile(filepath.Join(dir, "bench.txt"))
-			if want := "BenchmarkGatecastBench/" + s.name + "/target=raw-batch/conns=60 1 "; err != nil || !strings.Contains(string(lines), want) {
-				t.Errorf("bench.txt has no line %q: %v", want, err)
+			if want := "BenchmarkGatecastBench/" + s.name + "/"; err != nil || strings.Count(string(lines), want) != 4 {
+				t.Errorf("bench.txt has no 4 lines of %q: %v", want, err)
 			}
 		})
 	}
@@ -70,7 +92,7 @@ func TestEveryScenarioMeasuresRaw(t *testing.T) {
 func TestWindowedFanoutOverSeveralLoops(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"raw", "raw-batch"} {
-		words := append([]string{"fanout", "-target", name, "-loops", "3", "-conns", "50", "-window", "16"}, lenient...)
+		words := lenient(t, "fanout", "-target", name, "-loops", "3", "-conns", "50", "-window", "16")
 		if code, stdout, stderr := command(t, words...); code != exitOK || !strings.Contains(stdout, "none lost") {
 			t.Errorf("%s: exit code %d, want 0\n%s%s", name, code, stdout, stderr)
 		}
@@ -78,16 +100,18 @@ func TestWindowedFanoutOverSeveralLoops(t *testing.T) {
 }
 
 func TestThresholdMissedIsExitCode1(t *testing.T) {
-	words := append([]string{"connect", "-target", "raw", "-conns", "20", "-p99", "1ns"}, lenient...)
-	if code, stdout, _ := command(t, words...); code != exitMissed || !strings.Contains(stdout, "THRESHOLD MISSED: raw") {
+	words := lenient(t, "connect", "-target", "raw", "-conns", "20", "-p99", "1ns")
+	if code, stdout, _ := command(t, words...); code != exitMissed || !strings.Contains(stdout, "raw: p99 of the response is") {
 		t.Errorf("exit code %d, want 1\n%s", code, stdout)
 	}
 }
 
 func TestGeneratorThatFallsBehindIsInvalid(t *testing.T) {
-	words := append([]string{"fanout", "-target", "raw", "-conns", "20"}, lenient...)
-	words = append(words, "-max-lag", "1ns")
+	words := lenient(t, "fanout", "-target", "raw", "-conns", "20", "-max-lag", "1ns", "-repeat", "1", "-retries", "1")
 	code, stdout, _ := command(t, words...)
+	if strings.Count(stdout, "made again: raw, repeat 1") != 1 {
+		t.Errorf("the run was not made again once\n%s", stdout)
+	}
 	if code != exitInvalid || !strings.Contains(stdout, "the generator fell behind") || strings.Contains(stdout, "median") {
 		t.Errorf("exit code %d, want 2 and no ranking\n%s", code, stdout)
 	}
@@ -128,11 +152,11 @@ func TestInterruptKeepsWhatWasMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := parse(s, append([]string{"-target", "raw", "-conns", "10"}, lenient...), io.Discard)
+	o, err := parse(s, lenient(t, "fanout", "-target", "raw", "-conns", "10")[1:], io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	targets, err := target.Find("raw")
+	targets, err := target.Find([]string{"raw"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,13 +171,13 @@ func TestInterruptKeepsWhatWasMeasured(t *testing.T) {
 		t.Fatalf("%d runs, partial %v, %v; want the first run kept", len(r.Runs), r.Partial, err)
 	}
 	var out bytes.Buffer
-	if code, err := conclude(r, err, &out); code != exitError || err == nil || !strings.Contains(out.String(), "PARTIAL: ended after 1") {
+	if code, err := conclude(&result.Document{Results: []*result.Result{r}}, "", err, &out); code != exitError || err == nil || !strings.Contains(out.String(), "PARTIAL: ended after 1") {
 		t.Errorf("exit code %d, %v, says\n%s", code, err, out.String())
 	}
 	for _, in := range spy.started {
-		if conn, err := net.DialTimeout("tcp", in.Addr().String(), time.Second); err == nil {
+		if conn, err := net.DialTimeout("tcp", in.Addrs()[0].String(), time.Second); err == nil {
 			conn.Close()
-			t.Errorf("%s still listens", in.Addr())
+			t.Errorf("%s still listens", in.Addrs()[0])
 		}
 		if err := exec.Command("kill", "-0", strconv.Itoa(in.PIDs()[0])).Run(); err == nil {
 			t.Errorf("process %d still runs", in.PIDs()[0])
@@ -190,7 +214,7 @@ func TestGatecast(t *testing.T) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	for _, s := range scenarios() {
-		words := append([]string{s.name, "-target", "gatecast", "-gatecast", binary, "-conns", "100"}, lenient...)
+		words := append([]string{s.name, "-target", "gatecast", "-gatecast", binary}, s.lenient()...)
 		if code, stdout, stderr := command(t, words...); code != exitOK {
 			t.Errorf("%s: exit code %d, want 0\n%s%s", s.name, code, stdout, stderr)
 		}

@@ -5,35 +5,118 @@ package bench
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
 
 // scenario is one kind of load.
 type scenario struct {
-	name   string
-	about  string // one line for help
-	run    func(ctx context.Context, o Options, in target.Instance) (*Run, error)
-	conns  int     // default
-	rate   float64 // default
-	window int     // default; used when rate is 0
-	cost   string  // the metric that is compared first
+	name     string
+	about    string // one line for help
+	run      func(ctx context.Context, s *site) (*result.Run, error)
+	takes    []string // flags beside those that all take
+	defaults result.Options
+	cost     string // the metric that is compared first
+	churn    string // what -churn means
+
+	complete func(o *result.Options) // fills options that follow from others; may be nil
+	personal bool                    // groups are those that users have by themselves
+	wants    func(o *target.Options) // what else a target must be able to do; may be nil
+	missing  string                  // why it cannot run yet; "" if it can
 }
+
+// site is where one run of a scenario takes place.
+type site struct {
+	o        result.Options
+	in       target.Instance
+	personal bool
+	watch    func(reading) // hears of each reading; may be nil
+}
+
+// common are the defaults of every scenario.
+var common = result.Options{
+	Targets: []string{"raw", "gatecast"}, Conns: 1000, Groups: 1, PerConn: 1, Size: 100, Batch: 1, Nodes: 1, Procs: 1,
+	Loops: runtime.NumCPU(), Warmup: time.Second, Duration: 5 * time.Second, Settle: 5 * time.Second,
+	Repeat: 5, Retries: 2, Patience: 5 * time.Second,
+}
+
+// with changes the common defaults.
+func with(change func(o *result.Options)) result.Options {
+	o := common
+	change(&o)
+	return o
+}
+
+// publishing are the flags of scenarios in which one publishes and many receive.
+var publishing = []string{"conns", "rate", "window", "size", "loops", "login", "users", "warmup", "duration", "patience", "max-lag", "p99"}
 
 // scenarios is every scenario there is.
 func scenarios() []*scenario {
 	return []*scenario{
-		{"fanout", "one publisher, one group: every message to every connection", fanout, 1000, 20, 0, "server-ns/delivery"},
-		{"idle", "connections that do nothing: memory and CPU of each", hold, 5000, 0, 64, "rss-B/conn"},
-		{"connect", "a storm of handshakes with login and group_add", connect, 5000, 0, 64, "server-ns/handshake"},
+		{
+			name: "fanout", about: "one publisher, one group: every message to every connection", run: fanout,
+			takes: publishing, cost: "server-ns/delivery",
+			defaults: with(func(o *result.Options) { o.Rate = 20 }),
+		},
+		{
+			name: "idle", about: "connections that do nothing: memory and CPU of each", run: hold,
+			takes: []string{"conns", "groups", "per-conn", "window", "loops", "login", "users", "settle", "duration"}, cost: "rss-B/conn",
+			defaults: with(func(o *result.Options) { o.Conns, o.Window = 5000, 64 }),
+		},
+		{
+			name: "connect", about: "a storm of handshakes with login and joins", run: connect,
+			takes: []string{"conns", "groups", "per-conn", "rate", "window", "loops", "login", "users", "p99"}, cost: "server-ns/handshake",
+			defaults: with(func(o *result.Options) { o.Conns, o.Window = 5000, 64 }),
+		},
 	}
+}
+
+// unit is what a rate or a window counts.
+func (s *scenario) unit() string {
+	if s.name == "connect" || s.name == "idle" {
+		return "handshakes"
+	}
+	return "publications"
+}
+
+func (s *scenario) threshold() string {
+	return "exit 1 if a target's p99 latency is above; 0 = no threshold"
+}
+
+// title names a scenario with what makes it another one; unique in a document.
+func (s *scenario) title(o result.Options) string {
+	title := fmt.Sprintf("%s, %d connections", s.name, o.Conns)
+	if o.Groups > 1 && !s.personal {
+		title += fmt.Sprintf(", each in %d of %d groups", o.PerConn, o.Groups)
+	}
+	switch {
+	case !slices.Contains(s.takes, "rate"):
+	case o.Window > 0:
+		title += fmt.Sprintf(", %d in flight", o.Window)
+	default:
+		title += fmt.Sprintf(", %g/s", o.Rate)
+	}
+	if o.HTTP {
+		title += ", published by HTTP"
+	}
+	if o.Login != "" {
+		title += ", login " + o.Login
+	}
+	return title
 }
 
 func findScenario(name string) (*scenario, error) {
 	var names []string
 	for _, s := range scenarios() {
 		if s.name == name {
+			if s.missing != "" {
+				return nil, fmt.Errorf("scenario %s cannot run yet: %s", name, s.missing)
+			}
 			return s, nil
 		}
 		names = append(names, s.name)

@@ -3,10 +3,12 @@
 package benchtest
 
 import (
-	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,11 +16,9 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
+	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/frame"
 	"github.com/gatecast/gatecast/bench/ledger"
-	"github.com/gatecast/gatecast/bench/load"
-	"github.com/gatecast/gatecast/bench/swarm"
-	"github.com/gatecast/gatecast/bench/target"
 )
 
 // Faults are what a server does wrong. The zero value does nothing wrong.
@@ -33,10 +33,9 @@ type Faults struct {
 	StallFor        time.Duration // … for so long
 }
 
-// Server is an instance of a target whose client i is a member of group i mod groups. It runs in this process.
+// Server is an instance of a target that speaks like the raw ones. It runs in this process.
 type Server struct {
 	faults Faults
-	groups int
 	listen net.Listener
 	queue  chan published // never closed
 	done   chan struct{}  // closed by Stop
@@ -51,9 +50,9 @@ type Server struct {
 }
 
 type member struct {
-	conn  net.Conn
-	group uint32
-	held  []byte // a frame that comes after the next one; owned by deliver
+	conn   net.Conn
+	groups []uint32
+	held   []byte // a frame that comes after the next one; owned by deliver
 }
 
 type published struct {
@@ -62,12 +61,12 @@ type published struct {
 }
 
 // Start starts a server; the caller stops it.
-func Start(groups int, faults Faults) (*Server, error) {
+func Start(faults Faults) (*Server, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{faults: faults, groups: groups, listen: ln, queue: make(chan published, 1<<16), done: make(chan struct{})}
+	s := &Server{faults: faults, listen: ln, queue: make(chan published, 1<<16), done: make(chan struct{})}
 	s.wg.Go(s.accept)  // ends when Stop closes the listener
 	s.wg.Go(s.deliver) // ends with done
 	return s, nil
@@ -92,7 +91,14 @@ func (s *Server) serve(conn net.Conn) {
 	upgrader := ws.Upgrader{OnRequest: func(uri []byte) error { path = string(uri); return nil }}
 	m := &member{conn: conn}
 	upgrader.OnBeforeUpgrade = func() (ws.HandshakeHeader, error) {
-		if _, err := fmt.Sscanf(path, "/group/%d", &m.group); err == nil {
+		if list, ok := strings.CutPrefix(path, "/group/"); ok {
+			for name := range strings.SplitSeq(list, ",") {
+				group, err := strconv.ParseUint(name, 10, 32)
+				if err != nil {
+					return nil, ws.RejectConnectionError(ws.RejectionStatus(http.StatusBadRequest))
+				}
+				m.groups = append(m.groups, uint32(group))
+			}
 			s.mu.Lock()
 			s.members = append(s.members, m)
 			s.mu.Unlock()
@@ -148,7 +154,7 @@ func (s *Server) spread(payload []byte) {
 	members := s.members
 	s.mu.Unlock()
 	for _, m := range members {
-		if m.group == stamp.Group {
+		if slices.Contains(m.groups, stamp.Group) {
 			s.one(m, out)
 			continue
 		}
@@ -194,29 +200,16 @@ func (s *Server) Stop() error {
 	return err
 }
 
-// Addr is where it listens.
-func (s *Server) Addr() netip.AddrPort { return s.listen.Addr().(*net.TCPAddr).AddrPort() }
+// Addrs is where it listens.
+func (s *Server) Addrs() []netip.AddrPort {
+	return []netip.AddrPort{s.listen.Addr().(*net.TCPAddr).AddrPort()}
+}
+
+// Spec is that of the raw targets.
+func (s *Server) Spec() codec.Spec { return codec.Spec{Codec: "raw", Host: s.listen.Addr().String()} }
 
 // PIDs is this process: costs are the harness's too.
 func (s *Server) PIDs() []int { return []int{os.Getpid()} }
 
 // Version is empty.
 func (s *Server) Version() string { return "" }
-
-// Members are in a group each.
-func (s *Server) Members() swarm.Protocol {
-	return protocol{target.RawProtocol{Host: s.Addr().String()}, s.groups}
-}
-
-// Publisher sends payloads as they are.
-func (s *Server) Publisher() load.Protocol { return target.RawProtocol{Host: s.Addr().String()} }
-
-type protocol struct {
-	target.RawProtocol
-	groups int
-}
-
-// Request asks for client i's group.
-func (p protocol) Request(i int) []byte {
-	return frame.Request(p.Host, fmt.Sprintf("/group/%d", i%p.groups))
-}

@@ -14,34 +14,27 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/frame"
 	"github.com/gatecast/gatecast/bench/ledger"
-	"github.com/gatecast/gatecast/bench/swarm"
+	"github.com/gatecast/gatecast/bench/plan"
 )
-
-// Protocol is what a target's publisher says.
-type Protocol interface {
-	// PublisherRequest is its handshake request.
-	PublisherRequest() []byte
-	// PublisherGreeted is true for a target that says something before it takes publications; [swarm.Protocol.Hear] finds it.
-	PublisherGreeted() bool
-	// Publish appends the text message that sends payload, plain ASCII without quotes, to the group.
-	Publish(dst []byte, group uint32, payload []byte) []byte
-	Hear(payload []byte) swarm.Heard
-}
 
 // Options of a publisher.
 type Options struct {
-	Addr     netip.AddrPort
-	Protocol Protocol
-	Run      uint32 // for the stamps
-	Groups   int    // publication k goes to group k mod Groups
-	Size     int    // bytes of a payload, at least ledger.StampSize
+	Addr  netip.AddrPort
+	Codec codec.Codec
+	Plan  plan.Plan // which group is next
+	Run   uint32    // for the stamps; also the seed of the plan's choice
+	Size  int       // bytes of a payload, at least ledger.StampSize
 }
 
 // Publisher is one socket that publishes. One goroutine uses it, but for Completed.
 type Publisher struct {
 	opts    Options
+	pick    func() uint32 // group of the next publication
+	sent    []uint32      // publications to each group
+	last    int64         // due time of the last one
 	fd      int
 	wake    int // eventfd: something completed
 	scanner frame.Scanner
@@ -51,6 +44,9 @@ type Publisher struct {
 	out     []byte // frames the kernel has not taken yet
 	Lag     *hdrhistogram.Histogram
 }
+
+// self is the publisher as codecs know it.
+var self = codec.Client{Publisher: true}
 
 // handshakeTimeout bounds the publisher's own login.
 const handshakeTimeout = 10 * time.Second
@@ -71,7 +67,10 @@ func Open(ctx context.Context, opts Options) (*Publisher, error) {
 		return nil, fmt.Errorf("connect the publisher: %w", err)
 	}
 	defer conn.Close()
-	p := &Publisher{opts: opts, buf: make([]byte, 64<<10), Lag: NewHistogram()}
+	p := &Publisher{
+		opts: opts, pick: opts.Plan.Picker(uint64(opts.Run)), sent: make([]uint32, opts.Plan.Groups),
+		buf: make([]byte, 64<<10), Lag: NewHistogram(),
+	}
 	if err := p.login(ctx, conn); err != nil {
 		return nil, fmt.Errorf("log the publisher in: %w", err)
 	}
@@ -100,7 +99,7 @@ func (p *Publisher) login(ctx context.Context, conn net.Conn) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	if _, err := conn.Write(p.opts.Protocol.PublisherRequest()); err != nil {
+	if _, err := conn.Write(p.opts.Codec.Request(self)); err != nil {
 		return err
 	}
 	var rest, got []byte
@@ -114,15 +113,39 @@ func (p *Publisher) login(ctx context.Context, conn net.Conn) error {
 			return err
 		}
 	}
-	ready, err := p.read(rest)
-	for err == nil && !ready && p.opts.Protocol.PublisherGreeted() {
-		var n int
+	if hello := p.opts.Codec.Hello(self); hello != nil {
+		p.say(hello)
+	}
+	joined, err := p.read(rest)
+	for err == nil {
+		if len(p.out) > 0 {
+			if _, err = conn.Write(p.out); err != nil {
+				break
+			}
+			p.out = p.out[:0]
+		}
+		if joined >= p.opts.Codec.Confirms(self) {
+			return nil
+		}
+		var n, more int
 		if n, err = conn.Read(p.buf); err == nil {
-			ready, err = p.read(p.buf[:n])
+			more, err = p.read(p.buf[:n])
+			joined += more
 		}
 	}
 	return err
 }
+
+// say appends a message to what goes out next.
+func (p *Publisher) say(message []byte) {
+	p.out = frame.Append(p.out, p.opts.Codec.Op(), message, [4]byte{1, 2, 3, 4})
+}
+
+// Last is when the last publication was due; 0 before the first.
+func (p *Publisher) Last() int64 { return p.last }
+
+// Sent is how many publications went to each group.
+func (p *Publisher) Sent() []uint32 { return p.sent }
 
 // Close closes the publisher's socket.
 func (p *Publisher) Close() error { return errors.Join(unix.Close(p.fd), unix.Close(p.wake)) }
@@ -146,9 +169,9 @@ func Urgently(publish func()) {
 	publish()
 }
 
-// Open publishes count messages by the schedule and returns how many were given to the kernel.
-func (p *Publisher) Open(ctx context.Context, s Schedule, count int) (sent int, err error) {
-	noticed := 0
+// Open publishes count messages by the schedule. An error of alive, asked now and then, ends it: receivers may have failed.
+func (p *Publisher) Open(ctx context.Context, s Schedule, count int, alive func() error) error {
+	noticed, sent := 0, 0
 	for sent < count || len(p.out) > 0 {
 		now := ledger.Now()
 		for due := min(s.Passed(now), count); noticed < due; noticed++ {
@@ -158,23 +181,24 @@ func (p *Publisher) Open(ctx context.Context, s Schedule, count int) (sent int, 
 			p.build(sent, s.Due(sent))
 			sent++
 			if err := p.flush(); err != nil {
-				return sent, err
+				return err
 			}
 		}
 		wait := time.Second
 		if noticed < count {
 			wait = time.Duration(s.Due(noticed) - ledger.Now())
 		}
-		if err := p.wait(ctx, wait); err != nil {
-			return sent, err
+		if err := errors.Join(p.wait(ctx, wait), alive()); err != nil {
+			return err
 		}
 	}
-	return sent, nil
+	return nil
 }
 
 // Window publishes for the duration with at most window publications in flight, as completed() counts those that have reached
 // everybody. Due is when the window opened for a publication.
-func (p *Publisher) Window(ctx context.Context, window int, duration time.Duration, completed func() int) (sent int, err error) {
+func (p *Publisher) Window(ctx context.Context, window int, duration time.Duration, completed func() int, alive func() error) error {
+	sent := 0
 	end := ledger.Now() + int64(duration)
 	for now := ledger.Now(); now < end || len(p.out) > 0; now = ledger.Now() {
 		for now < end && sent < completed()+window && len(p.out) < batchBytes { // what is allowed now goes out together
@@ -182,29 +206,30 @@ func (p *Publisher) Window(ctx context.Context, window int, duration time.Durati
 			sent++
 		}
 		if err := p.flush(); err != nil {
-			return sent, err
+			return err
 		}
 		if now < end && sent < completed()+window && len(p.out) == 0 {
 			continue
 		}
-		if err := p.wait(ctx, time.Duration(end-now)); err != nil {
-			return sent, err
+		if err := errors.Join(p.wait(ctx, time.Duration(end-now)), alive()); err != nil {
+			return err
 		}
 	}
-	return sent, nil
+	return nil
 }
 
 // build appends publication k's frame to out.
 func (p *Publisher) build(k int, due int64) {
-	stamp := ledger.Stamp{
-		Run: p.opts.Run, Group: uint32(k % p.opts.Groups), Seq: uint32(k / p.opts.Groups), Due: due, Sent: ledger.Now(),
-	}
+	group := p.pick()
+	stamp := ledger.Stamp{Run: p.opts.Run, Group: group, Seq: p.sent[group], Due: due, Sent: ledger.Now()}
+	p.sent[group]++
+	p.last = due
 	p.payload = stamp.Append(p.payload[:0])
 	for len(p.payload) < p.opts.Size {
 		p.payload = append(p.payload, 'x')
 	}
-	p.message = p.opts.Protocol.Publish(p.message[:0], stamp.Group, p.payload)
-	p.out = frame.Append(p.out, frame.Text, p.message, [4]byte{byte(k), 0x5a, byte(k >> 8), 0xa5})
+	p.message = p.opts.Codec.Publish(p.message[:0], stamp.Group, p.payload)
+	p.out = frame.Append(p.out, p.opts.Codec.Op(), p.message, [4]byte{byte(k), 0x5a, byte(k >> 8), 0xa5})
 }
 
 // flush writes what the kernel takes.
@@ -270,7 +295,8 @@ func (p *Publisher) receive() error {
 	return err
 }
 
-func (p *Publisher) read(b []byte) (ready bool, err error) {
+// read takes what the target says and returns how much of the login it confirms.
+func (p *Publisher) read(b []byte) (joined int, err error) {
 	scanErr := p.scanner.Scan(b, func(op frame.Op, payload []byte) {
 		switch op {
 		case frame.Ping:
@@ -278,13 +304,13 @@ func (p *Publisher) read(b []byte) (ready bool, err error) {
 		case frame.Close:
 			err = errors.Join(err, fmt.Errorf("the target closed the publisher's connection: %q", payload[min(2, len(payload)):]))
 		case frame.Text, frame.Binary:
-			h := p.opts.Protocol.Hear(payload)
-			ready = ready || h.Ready
+			h := p.opts.Codec.Hear(self, payload)
+			joined += h.Joined
 			err = errors.Join(err, h.Err)
 			if h.Reply != nil {
-				p.out = frame.Append(p.out, frame.Text, h.Reply, [4]byte{1, 2, 3, 4})
+				p.say(h.Reply)
 			}
 		}
 	})
-	return ready, errors.Join(scanErr, err)
+	return joined, errors.Join(scanErr, err)
 }

@@ -2,6 +2,8 @@
 
 package load
 
+import "time"
+
 // Schedule says when publication k is due.
 type Schedule struct {
 	Start int64   // of publication 0, nanoseconds
@@ -24,4 +26,13 @@ func (s Schedule) Passed(now int64) int {
 		k--
 	}
 	return k
+}
+
+// AllowedLag is the p99 of the generator's lag that a valid open-loop run may have: what was asked for, or, if nothing was, a
+// millisecond, or a tenth of the response's median where that is more. So the harness's own error is below a tenth of what it tells.
+func AllowedLag(asked, median time.Duration) time.Duration {
+	if asked > 0 {
+		return asked
+	}
+	return max(time.Millisecond, median/10)
 }

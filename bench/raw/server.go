@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gatecast/gatecast/bench/frame"
+	"github.com/gatecast/gatecast/bench/ledger"
 )
 
 // Options of a server.
@@ -36,12 +39,18 @@ type loop struct {
 	epoll  int
 	wake   int             // eventfd
 	conns  map[int32]*conn // by descriptor
-	member []*conn
+	groups map[uint32][]*conn
 	buf    []byte
 
 	mu    sync.Mutex
-	queue [][]byte // frames from the publisher's loop, each sent to all members as it is
-	adopt []*conn  // upgraded conns that are this loop's from now on
+	queue []batch // from the publisher's loop
+	adopt []*conn // upgraded conns that are this loop's from now on
+}
+
+// batch is frames for all members of a group, as they are.
+type batch struct {
+	group  uint32
+	frames []byte
 }
 
 // conn is one socket.
@@ -49,9 +58,9 @@ type conn struct {
 	fd        int32
 	publisher bool
 	upgraded  bool
+	groups    []uint32
 	in        []byte // unfinished request or frame
 	out       []byte // what the socket did not take
-	index     int    // in member
 }
 
 // Listen opens a server.
@@ -78,7 +87,7 @@ func Listen(opts Options) (*Server, error) {
 }
 
 func (s *Server) addLoop() error {
-	l := &loop{server: s, conns: make(map[int32]*conn), buf: make([]byte, 64<<10)}
+	l := &loop{server: s, conns: make(map[int32]*conn), groups: make(map[uint32][]*conn), buf: make([]byte, 64<<10)}
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return err
@@ -190,7 +199,7 @@ func (l *loop) accept() error {
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
-		c := &conn{fd: int32(fd), index: -1}
+		c := &conn{fd: int32(fd)}
 		l.conns[c.fd] = c
 		if err := l.watch(c.fd, unix.EPOLL_CTL_ADD, unix.EPOLLIN); err != nil {
 			return err
@@ -215,14 +224,15 @@ func (l *loop) takeQueue() {
 		}
 		l.send(c, answer)
 	}
-	for _, frames := range queue {
-		l.sendAll(frames)
+	for _, b := range queue {
+		l.sendAll(b)
 	}
 }
 
 func (l *loop) join(c *conn) {
-	c.index = len(l.member)
-	l.member = append(l.member, c)
+	for _, g := range c.groups {
+		l.groups[g] = append(l.groups[g], c)
+	}
 }
 
 func (l *loop) handle(c *conn, events uint32) {
@@ -254,6 +264,7 @@ var (
 	headEnd    = []byte("\r\n\r\n")
 	keyHeader  = []byte("\r\nSec-WebSocket-Key: ")
 	publishing = []byte("GET /publish ")
+	joining    = []byte("GET /group/")
 )
 
 func (l *loop) upgrade(c *conn, b []byte) {
@@ -273,6 +284,10 @@ func (l *loop) upgrade(c *conn, b []byte) {
 		return
 	}
 	c.upgraded, c.publisher = true, bytes.HasPrefix(b, publishing)
+	if list, ok := bytes.CutPrefix(b, joining); ok && !c.list(list) {
+		l.end(c)
+		return
+	}
 	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + frame.Accept(string(key)) + "\r\n\r\n"
 	rest := append([]byte(nil), b[end+4:]...)
 	c.in = nil
@@ -297,27 +312,49 @@ func (l *loop) upgrade(c *conn, b []byte) {
 	to.poke()
 }
 
-// publish cuts the publisher's bytes into frames and sends each, or all together, to every member.
+// list reads the groups of a member's path, "0,7 HTTP/1.1…", and reports whether they are numbers.
+func (c *conn) list(path []byte) bool {
+	path, _, _ = bytes.Cut(path, []byte(" "))
+	for name := range bytes.SplitSeq(path, []byte(",")) {
+		group, err := strconv.ParseUint(string(name), 10, 32)
+		if err != nil {
+			return false
+		}
+		c.groups = append(c.groups, uint32(group))
+	}
+	return true
+}
+
+// publish cuts the publisher's bytes into frames and sends each, or those of a group together, to every member of the group that
+// its stamp names.
 func (l *loop) publish(c *conn, b []byte) {
 	if len(c.in) > 0 {
 		c.in = append(c.in, b...)
 		b = c.in
 	}
-	var frames []byte
+	var pending []batch // of groups in the order of their first frame
 	for {
 		payload, n := unmask(b)
 		if n == 0 {
 			break
 		}
 		b = b[n:]
-		frames = frame.AppendServer(frames, frame.Text, payload)
-		if !l.server.opts.Batch {
-			l.spread(frames)
-			frames = nil
+		stamp, _, stamped := ledger.Find(payload)
+		if !stamped {
+			continue // nobody's
 		}
+		i := len(pending)
+		if l.server.opts.Batch {
+			i = slices.IndexFunc(pending, func(p batch) bool { return p.group == stamp.Group })
+		}
+		if i < 0 || i == len(pending) {
+			i = len(pending)
+			pending = append(pending, batch{group: stamp.Group})
+		}
+		pending[i].frames = frame.AppendServer(pending[i].frames, frame.Text, payload)
 	}
-	if len(frames) > 0 {
-		l.spread(frames)
+	for _, p := range pending {
+		l.spread(p)
 	}
 	c.in = append(c.in[:0], b...)
 }
@@ -349,23 +386,24 @@ func unmask(b []byte) (payload []byte, n int) {
 }
 
 // spread gives frames to every loop.
-func (l *loop) spread(frames []byte) {
+func (l *loop) spread(b batch) {
 	for _, to := range l.server.loops {
 		if to == l {
 			continue
 		}
 		to.mu.Lock()
-		to.queue = append(to.queue, frames)
+		to.queue = append(to.queue, b)
 		to.mu.Unlock()
 		to.poke()
 	}
-	l.sendAll(frames)
+	l.sendAll(b)
 }
 
 // sendAll is the yardstick itself.
-func (l *loop) sendAll(frames []byte) {
-	for i := len(l.member) - 1; i >= 0; i-- { // backwards: a member that is gone is replaced by one already served
-		l.send(l.member[i], frames)
+func (l *loop) sendAll(b batch) {
+	members := l.groups[b.group]
+	for i := len(members) - 1; i >= 0; i-- { // backwards: a member that is gone is replaced by one already served
+		l.send(members[i], b.frames)
 	}
 }
 
@@ -403,10 +441,13 @@ func (l *loop) drain(c *conn) bool {
 }
 
 func (l *loop) end(c *conn) {
-	if c.index >= 0 {
-		last := l.member[len(l.member)-1]
-		l.member[c.index], last.index = last, c.index
-		l.member = l.member[:len(l.member)-1]
+	for _, g := range c.groups {
+		members := l.groups[g]
+		if i := slices.Index(members, c); i >= 0 { // not yet, if it ends before it joined
+			last := len(members) - 1
+			members[i] = members[last]
+			l.groups[g] = members[:last]
+		}
 	}
 	delete(l.conns, c.fd)
 	_ = unix.Close(int(c.fd))

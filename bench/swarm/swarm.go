@@ -11,26 +11,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/frame"
 	"github.com/gatecast/gatecast/bench/ledger"
+	"github.com/gatecast/gatecast/bench/plan"
 )
-
-// Protocol is what a target's clients say.
-type Protocol interface {
-	// Request is the handshake request of client i.
-	Request(i int) []byte
-	// Hello is the text message client i sends once upgraded; nil makes it ready at once.
-	Hello(i int) []byte
-	// Hear says what a message without a stamp means to a client.
-	Hear(payload []byte) Heard
-}
-
-// Heard is what a message means: nothing in its zero value.
-type Heard struct {
-	Ready bool   // the client is where the run wants it
-	Err   error  // the target refuses
-	Reply []byte // text message to send back
-}
 
 // Receiver takes what arrives. It is called on the loop's goroutine; at is when the bytes were read, by [ledger.Now].
 type Receiver interface {
@@ -39,19 +24,21 @@ type Receiver interface {
 
 // Options say which clients a swarm has.
 type Options struct {
-	Addr     netip.AddrPort // of the target
-	Clients  int
-	Protocol Protocol
+	Addrs    []netip.AddrPort // client i connects to address i mod len
+	Codec    codec.Codec
+	Plan     plan.Plan
+	First    int // client of the plan; Count clients from it on are here
+	Count    int
 	Receiver Receiver // nil drops what arrives
-	// Connecting hears of each client that became ready, by [ledger.Now]: when it was due, when its dial began. May be nil.
-	Connecting func(due, began, ready int64)
-	Inflight   int     // handshakes at a time; 0 = 64. Ignored with a Rate
-	Rate       float64 // handshakes due a second, open loop; 0 = as fast as they are answered
+	// Ready hears of each client that became ready, by [ledger.Now]: when it was due, when its dial began. May be nil.
+	Ready    func(due, began, ready int64)
+	Inflight int     // handshakes at a time; 0 = 64. Ignored with a Rate
+	Rate     float64 // handshakes due a second, open loop; 0 = as fast as they are answered
 }
 
 // state of a client:
 //
-//	idle ─dial─► dialing ─writable─► upgrading ─101─► joining ─Heard.Ready─► ready
+//	idle ─dial─► dialing ─writable─► upgrading ─101─► joining ─Heard.Joined─► ready
 //	                └────────────────────┴───────────────┴─────────────────────┴──► gone
 type state uint8
 
@@ -75,6 +62,7 @@ type client struct {
 	due     int64
 	began   int64
 	fd      int32
+	joined  uint16 // confirmations so far
 	state   state
 }
 
@@ -104,7 +92,7 @@ func Open(opts Options) (*Swarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open epoll: %w", err)
 	}
-	return &Swarm{opts: opts, epoll: fd, clients: make([]client, opts.Clients), buf: make([]byte, 64<<10), mask: [4]byte{1, 2, 3, 4}}, nil
+	return &Swarm{opts: opts, epoll: fd, clients: make([]client, opts.Count), buf: make([]byte, 64<<10), mask: [4]byte{1, 2, 3, 4}}, nil
 }
 
 // Connect makes all clients ready. The first one that fails ends it.
@@ -127,7 +115,7 @@ func (s *Swarm) Connect(ctx context.Context) error {
 				break
 			}
 			if err := s.dial(s.begun, due); err != nil {
-				return fmt.Errorf("connect client %d to %s: %w", s.begun, s.opts.Addr, err)
+				return fmt.Errorf("connect client %d to %s: %w", s.opts.First+s.begun, s.addr(s.begun), err)
 			}
 			s.begun++
 		}
@@ -165,6 +153,14 @@ func (s *Swarm) close(c *client) {
 	c.scanner, c.head = frame.Scanner{}, nil
 }
 
+// addr is the node of client i of this swarm.
+func (s *Swarm) addr(i int) netip.AddrPort { return s.opts.Addrs[(s.opts.First+i)%len(s.opts.Addrs)] }
+
+// who is client i of this swarm, as its codec sees it.
+func (s *Swarm) who(i int) codec.Client {
+	return codec.Client{Index: s.opts.First + i, Groups: s.opts.Plan.Of(s.opts.First + i)}
+}
+
 func (s *Swarm) dial(i int, due int64) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -175,16 +171,17 @@ func (s *Swarm) dial(i int, due int64) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err
 	}
-	if s.opts.Addr.Addr().IsLoopback() {
+	addr := s.addr(i)
+	if addr.Addr().IsLoopback() {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
 			return err
 		}
-		from := i / sourcePorts
+		from := (s.opts.First + i) / sourcePorts
 		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 1, byte(from >> 8), byte(from) + 1}}); err != nil {
 			return fmt.Errorf("bind: %w", err)
 		}
 	}
-	to := &unix.SockaddrInet4{Port: int(s.opts.Addr.Port()), Addr: s.opts.Addr.Addr().As4()}
+	to := &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
 	if err := unix.Connect(fd, to); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return err
 	}
@@ -208,7 +205,7 @@ func (s *Swarm) turn(timeout time.Duration) error {
 			continue
 		}
 		if err := s.handle(i, s.events[k].Events); err != nil {
-			return fmt.Errorf("client %d, %s: %w", i, s.clients[i].state, err)
+			return fmt.Errorf("client %d, %s: %w", s.opts.First+i, s.clients[i].state, err)
 		}
 	}
 	return nil
@@ -222,7 +219,7 @@ func (s *Swarm) handle(i int, events uint32) error {
 		} else if errno != 0 {
 			return unix.Errno(errno)
 		}
-		if err := s.send(c, s.opts.Protocol.Request(i)); err != nil {
+		if err := s.send(c, s.opts.Codec.Request(s.who(i))); err != nil {
 			return err
 		}
 		c.state = upgrading
@@ -266,20 +263,27 @@ func (s *Swarm) upgrade(i int, b []byte, at int64) ([]byte, error) {
 		return nil, nil
 	}
 	c.head, c.state = nil, joining
-	hello := s.opts.Protocol.Hello(i)
-	if hello == nil {
+	who := s.who(i)
+	if s.opts.Codec.Confirms(who) == 0 {
 		s.settle(c, at)
-		return rest, nil
 	}
-	s.out = frame.Append(s.out[:0], frame.Text, hello, s.mask)
-	return rest, s.send(c, s.out)
+	if hello := s.opts.Codec.Hello(who); hello != nil {
+		return rest, s.say(c, hello)
+	}
+	return rest, nil
+}
+
+// say sends a message.
+func (s *Swarm) say(c *client, message []byte) error {
+	s.out = frame.Append(s.out[:0], s.opts.Codec.Op(), message, s.mask)
+	return s.send(c, s.out)
 }
 
 func (s *Swarm) settle(c *client, at int64) {
 	c.state = ready
 	s.ready++
-	if s.opts.Connecting != nil {
-		s.opts.Connecting(c.due, c.began, at)
+	if s.opts.Ready != nil {
+		s.opts.Ready(c.due, c.began, at)
 	}
 }
 
@@ -298,7 +302,7 @@ func (s *Swarm) message(i int, op frame.Op, payload []byte, at int64) {
 	}
 	stamp, rest, stamped := ledger.Find(payload)
 	if !stamped {
-		s.hear(c, payload, at)
+		s.hear(i, payload, at)
 		return
 	}
 	for ; stamped; stamp, rest, stamped = ledger.Find(rest) {
@@ -308,17 +312,19 @@ func (s *Swarm) message(i int, op frame.Op, payload []byte, at int64) {
 	}
 }
 
-func (s *Swarm) hear(c *client, payload []byte, at int64) {
-	h := s.opts.Protocol.Hear(payload)
+func (s *Swarm) hear(i int, payload []byte, at int64) {
+	c, who := &s.clients[i], s.who(i)
+	h := s.opts.Codec.Hear(who, payload)
 	if h.Err != nil {
 		s.err = errors.Join(s.err, h.Err)
 	}
 	if h.Reply != nil {
-		s.out = frame.Append(s.out[:0], frame.Text, h.Reply, s.mask)
-		s.err = errors.Join(s.err, s.send(c, s.out))
+		s.err = errors.Join(s.err, s.say(c, h.Reply))
 	}
-	if h.Ready && c.state == joining {
-		s.settle(c, at)
+	if c.state == joining {
+		if c.joined += uint16(h.Joined); int(c.joined) >= s.opts.Codec.Confirms(who) {
+			s.settle(c, at)
+		}
 	}
 }
 
