@@ -3,7 +3,6 @@
 package target
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -42,7 +41,7 @@ func (natsTarget) About() string {
 // Cannot is what NATS has no door for.
 func (natsTarget) Cannot(o Options) string {
 	switch {
-	case o.Login != "":
+	case noLogin(o) != "":
 		return noLogin(o)
 	case o.Personal:
 		return noPersonal
@@ -53,12 +52,6 @@ func (natsTarget) Cannot(o Options) string {
 	}
 	return ""
 }
-
-// noLogin is why a target without logins cannot run it.
-func noLogin(o Options) string { return fmt.Sprintf("its clients are anonymous, there is no login %q", o.Login) }
-
-// noPersonal is why a target cannot run it that has no users.
-const noPersonal = "its users have no groups by themselves"
 
 // Start runs this program again, once a node.
 func (natsTarget) Start(ctx context.Context, o Options) (_ Instance, err error) {
@@ -76,7 +69,12 @@ func (natsTarget) Start(ctx context.Context, o Options) (_ Instance, err error) 
 			err = errors.Join(err, all.abandon())
 		}
 	}()
-	var said []*bufio.Reader
+	var started []*announced
+	defer func() {
+		for _, p := range started {
+			_ = p.out.Close() // of those whose words nobody came to read
+		}
+	}()
 	for i, addr := range routes {
 		args := []string{NATSCommand, "-name", fmt.Sprintf("n%d", i)}
 		if o.Nodes > 1 {
@@ -85,35 +83,28 @@ func (natsTarget) Start(ctx context.Context, o Options) (_ Instance, err error) 
 				args = append(args, "-route", other.String())
 			}
 		}
-		r, w, err := os.Pipe()
+		p, err := startAnnounced(exec.Command(self, args...))
 		if err != nil {
 			return nil, err
 		}
-		defer r.Close()
-		cmd := exec.Command(self, args...)
-		cmd.Stdout = w
-		p, err := start(cmd)
-		_ = w.Close()
-		if err != nil {
-			return nil, err
-		}
-		all.processes, said = append(all.processes, p), append(said, bufio.NewReader(r))
+		all.processes, started = append(all.processes, p.process), append(started, p)
 	}
 	n := &natsInstance{nodes: all}
-	for i, r := range said {
-		line, err := r.ReadString('\n')
-		var addr, metrics string
-		if _, scanErr := fmt.Sscan(line, &addr, &metrics); scanErr != nil {
-			said := all.processes[i].said
-			return nil, fmt.Errorf("NATS server %d did not say where it listens: %w\n%s", i, errors.Join(err, scanErr), said)
-		}
-		parsed, err := netip.ParseAddrPort(addr)
+	for i, p := range started {
+		words, err := p.words(ctx)
 		if err != nil {
 			return nil, err
 		}
-		n.addrs = append(n.addrs, parsed)
+		if len(words) != 2 {
+			return nil, fmt.Errorf("the NATS server says %q, want two addresses", words)
+		}
+		addr, err := netip.ParseAddrPort(words[0])
+		if err != nil {
+			return nil, err
+		}
+		n.addrs = append(n.addrs, addr)
 		if i == 0 {
-			n.metrics = metrics
+			n.metrics = words[1]
 		}
 	}
 	return n, nil
