@@ -232,7 +232,7 @@ func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
 		return
 	}
 	lag := time.Duration(d.pub.Lag.ValueAtQuantile(99))
-	allowed := load.AllowedLag(d.o.MaxLag, time.Duration(t.Times.Response.ValueAtQuantile(50)))
+	allowed := load.AllowedLag(d.o.MaxLag, time.Duration(t.Times.Response.ValueAtQuantile(99)))
 	if lag > allowed {
 		run.Harness = append(run.Harness, fmt.Sprintf("the generator fell behind: p99 of its lag is %v, allowed %v", lag.Round(time.Microsecond), allowed.Round(time.Microsecond)))
 	}

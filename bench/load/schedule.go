@@ -29,10 +29,10 @@ func (s Schedule) Passed(now int64) int {
 }
 
 // AllowedLag is the p99 of the generator's lag that a valid open-loop run may have: what was asked for, or, if nothing was, a
-// millisecond, or a tenth of the response's median where that is more. So the harness's own error is below a tenth of what it tells.
-func AllowedLag(asked, median time.Duration) time.Duration {
+// millisecond, or a tenth of the response's p99 where that is more. So the harness's own error is below a tenth of what it tells.
+func AllowedLag(asked, p99 time.Duration) time.Duration {
 	if asked > 0 {
 		return asked
 	}
-	return max(time.Millisecond, median/10)
+	return max(time.Millisecond, p99/10)
 }
