@@ -66,18 +66,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	if len(args) == 0 {
 		return exitError, &usageError{"which scenario?"}
 	}
-	switch args[0] {
+	switch word, rest := args[0], args[1:]; word {
 	case "help", "-h", "-help", "--help":
 		help(stdout)
 		return exitOK, nil
+	case "suite":
+		return runSuite(ctx, rest, stdout, stderr)
 	case target.RawCommand:
-		return exitOK, target.ServeRaw(ctx, args[1:], stdout, stderr)
+		return exitOK, target.ServeRaw(ctx, rest, stdout, stderr)
+	case target.NATSCommand:
+		return exitOK, target.ServeNATS(ctx, rest, stdout, stderr)
+	default:
+		return runScenario(ctx, word, rest, stdout, stderr)
 	}
-	s, err := findScenario(args[0])
+}
+
+// runScenario measures one scenario.
+func runScenario(ctx context.Context, name string, args []string, stdout, stderr io.Writer) (code int, err error) {
+	s, err := findScenario(name)
 	if err != nil {
 		return exitError, err
 	}
-	o, err := parse(s, args[1:], stderr)
+	o, err := parse(s, args, stderr)
 	if err != nil {
 		return exitError, err
 	}
@@ -86,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return exitError, &usageError{err.Error()}
 	}
 	moreProcs()
-	d := newDocument(args)
+	d := newDocument(append([]string{name}, args...))
 	r, failure := measure(ctx, s, o, targets, stderr)
 	d.Results = []*result.Result{r}
 	return conclude(d, o.out, failure, stdout)
@@ -102,7 +112,7 @@ func conclude(d *result.Document, out string, failure error, stdout io.Writer) (
 	d.Conclude()
 	d.Results = slices.DeleteFunc(d.Results, func(r *result.Result) bool { return len(r.Runs)+len(r.Discarded) == 0 })
 	if len(d.Results) > 0 {
-		failure = errors.Join(failure, writeTables(stdout, d))
+		failure = errors.Join(failure, writeTables(stdout, d, false))
 		if out != "" {
 			if err := save(out, d); err != nil {
 				failure = errors.Join(failure, fmt.Errorf("save the result: %w", err))
@@ -123,6 +133,14 @@ func conclude(d *result.Document, out string, failure error, stdout io.Writer) (
 func help(w io.Writer) {
 	fmt.Fprint(w, "gatecast bench: measure a WebSocket pub/sub server, with proof that nothing was lost\n\nUsage: gatecast bench SCENARIO [flags]\n\n")
 	for _, s := range scenarios() {
+		about := s.about
+		if s.missing != "" {
+			about += " (not yet: " + s.missing + ")"
+		}
+		fmt.Fprintf(w, "  %-10s %s\n", s.name, about)
+	}
+	fmt.Fprint(w, "\nSeveral at once: gatecast bench suite NAME [flags]\n\n")
+	for _, s := range suites() {
 		fmt.Fprintf(w, "  %-10s %s\n", s.name, s.about)
 	}
 	fmt.Fprint(w, "\nTargets (-target A,B; ratios are to the first):\n\n")

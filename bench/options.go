@@ -94,11 +94,16 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 	f.Var((*names)(&o.Targets), "target", "comma-separated `targets`, measured in turns; ratios are to the first")
 	f.IntVar(&o.Repeat, "repeat", o.Repeat, "times each target is measured")
 	f.IntVar(&o.Retries, "retries", o.Retries, "times a run is made again when the harness was at fault, not the target")
+	o.declarePrograms(f)
+	return f
+}
+
+// declarePrograms declares -out and the flags of [programs].
+func (o *settings) declarePrograms(f *flag.FlagSet) {
 	f.StringVar(&o.out, "out", "", "`directory` for report.html, result.json, bench.txt, table.txt and .hlog files")
 	for _, p := range programs {
 		f.Func(p.name, p.about, func(path string) error { o.binaries[p.name] = path; return nil })
 	}
-	return f
 }
 
 // names is a comma-separated flag.

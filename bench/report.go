@@ -17,15 +17,15 @@ import (
 	"github.com/gatecast/gatecast/bench/result"
 )
 
-// writeTables prints a document for people.
-func writeTables(w io.Writer, d *result.Document) error {
+// writeTables prints a document for people: the metrics that are compared, or all of them.
+func writeTables(w io.Writer, d *result.Document, all bool) error {
 	e := d.Environment
 	fmt.Fprintf(w, "\n%d x %s, Linux %s, %s, load %s, noise p99.9 %.0f us, max %.0f us\n", e.CPUs, e.CPU, e.Kernel, e.Go, e.Load, e.Noise999, e.NoiseMax)
 	if d.Partial {
 		fmt.Fprintln(w, "PARTIAL: it ended before all runs were made")
 	}
 	for _, r := range d.Results {
-		if err := writeTable(w, r); err != nil {
+		if err := writeTable(w, r, all); err != nil {
 			return err
 		}
 	}
@@ -33,7 +33,7 @@ func writeTables(w io.Writer, d *result.Document) error {
 }
 
 // writeTable prints a result.
-func writeTable(w io.Writer, r *result.Result) error {
+func writeTable(w io.Writer, r *result.Result, all bool) error {
 	fmt.Fprintf(w, "\n%s: %d loops, payload %d bytes, %d repeats\n", r.Title, r.Options.Loops, r.Options.Size, r.Options.Repeat)
 	if r.Partial {
 		fmt.Fprintf(w, "PARTIAL: ended after %d of the runs\n", len(r.Runs))
@@ -52,19 +52,57 @@ func writeTable(w io.Writer, r *result.Result) error {
 	}
 	writeBalance(w, r)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	base := r.Runs[0].Target
-	fmt.Fprintf(t, "\ntarget\tmetric\tmedian\tmin\tmax\tratio to %s\tfrom\tto\t\n", base)
-	for _, s := range r.Summary {
-		ratio := "\t\t"
-		if s.Ratio > 0 && s.Target != base {
-			ratio = fmt.Sprintf("%.2f\t%.2f\t%.2f", s.Ratio, s.RatioMin, s.RatioMax)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t\n", s.Target, result.BareName(s.Metric), result.Human(s.Metric, s.Median), result.Human(s.Metric, s.Min), result.Human(s.Metric, s.Max), ratio)
+	if all {
+		writeStats(t, r)
+	} else {
+		writeRanking(t, r)
 	}
 	for _, missed := range r.Missed {
 		fmt.Fprintf(t, "THRESHOLD MISSED: %s\n", missed)
 	}
 	return t.Flush()
+}
+
+// writeRanking prints a row a target: the medians of what is compared, and the ratio of what it is first compared by.
+func writeRanking(t io.Writer, r *result.Result) {
+	targets := r.Targets()
+	fmt.Fprint(t, "\ntarget")
+	for _, s := range r.Summary {
+		if s.Target != targets[0] || !s.Compare {
+			continue
+		}
+		fmt.Fprintf(t, "\t%s", result.BareName(s.Metric))
+		if s.Metric == r.Cost {
+			fmt.Fprintf(t, "\tratio to %s", targets[0])
+		}
+	}
+	fmt.Fprintln(t)
+	for _, target := range targets {
+		fmt.Fprint(t, target)
+		for _, s := range r.Summary {
+			if s.Target != target || !s.Compare {
+				continue
+			}
+			fmt.Fprintf(t, "\t%s", result.Human(s.Metric, s.Median))
+			if s.Metric == r.Cost && s.Ratio > 0 {
+				fmt.Fprintf(t, "\t%.2f (%.2f to %.2f)", s.Ratio, s.RatioMin, s.RatioMax)
+			}
+		}
+		fmt.Fprintln(t)
+	}
+}
+
+// writeStats prints a row a metric.
+func writeStats(t io.Writer, r *result.Result) {
+	base := r.Runs[0].Target
+	fmt.Fprintf(t, "\ntarget\tmetric\tmedian\tmin\tmax\tratio to %s\tfrom\tto\n", base)
+	for _, s := range r.Summary {
+		ratio := "\t\t"
+		if s.Ratio > 0 && s.Target != base {
+			ratio = fmt.Sprintf("%.2f\t%.2f\t%.2f", s.Ratio, s.RatioMin, s.RatioMax)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Target, result.BareName(s.Metric), result.Human(s.Metric, s.Median), result.Human(s.Metric, s.Min), result.Human(s.Metric, s.Max), ratio)
+	}
 }
 
 // writeBalance prints what the ledgers prove, and the notes.
@@ -123,7 +161,7 @@ func save(dir string, d *result.Document) error {
 			enc.SetIndent("", " ")
 			return enc.Encode(d)
 		}),
-		write(filepath.Join(dir, "table.txt"), func(w io.Writer) error { return writeTables(w, d) }),
+		write(filepath.Join(dir, "table.txt"), func(w io.Writer) error { return writeTables(w, d, true) }),
 		write(filepath.Join(dir, "bench.txt"), func(w io.Writer) error { return writeBenchmarks(w, d) }),
 	)
 	for i, r := range d.Results {
