@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/bench/crew"
+	"github.com/gatecast/gatecast/bench/ledger"
 	"github.com/gatecast/gatecast/bench/result"
 )
 
 // openStorm opens the receivers of a storm: they log in by rate or window.
-func (s *site) openStorm() (*crew.Local, error) {
+func (s *site) openStorm() (crew.Crew, error) {
 	return crew.Open(crew.Options{
 		Addrs: s.in.Addrs(), Spec: s.in.Spec(), Plan: s.plan(), Count: s.o.Conns, Rate: s.o.Rate, Inflight: s.o.Window,
 	})
@@ -99,11 +100,19 @@ func hold(ctx context.Context, s *site) (run *result.Run, err error) {
 }
 
 // restFor lets the clients live for d: pings are answered, a lost connection is an error.
-func restFor(ctx context.Context, c *crew.Local, d time.Duration) error {
-	limited, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	if err := c.Rest(limited); err != nil {
-		return err
+func restFor(ctx context.Context, c crew.Crew, d time.Duration) error {
+	c.Receive(ledger.Now(), nil)
+	end, tick := time.NewTimer(d), time.NewTicker(drainTick)
+	defer end.Stop()
+	defer tick.Stop()
+	for c.State().Err == nil { // which Stop tells
+		select {
+		case <-end.C:
+			return c.Stop()
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), c.Stop())
+		}
 	}
-	return context.Cause(ctx)
+	return c.Stop()
 }

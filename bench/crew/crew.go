@@ -10,8 +10,6 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/gatecast/gatecast/bench/codec"
-	"github.com/gatecast/gatecast/bench/ledger"
-	"github.com/gatecast/gatecast/bench/load"
 	"github.com/gatecast/gatecast/bench/plan"
 	"github.com/gatecast/gatecast/bench/swarm"
 )
@@ -26,6 +24,7 @@ type Options struct {
 	Run      uint32           `json:"run"`   // in the stamps
 	Rate     float64          `json:"rate"`  // handshakes due a second; 0 = as fast as they are answered
 	Inflight int              `json:"inflight"`
+	Clock    int64            `json:"-"` // added to this machine's times of arrival: so far the publisher's clock is ahead
 }
 
 // Crew is the receivers of a run. Connect, Receive, Stop, Balance, Close are called in this order by one goroutine; State may be
@@ -55,36 +54,9 @@ type Logins struct {
 type State struct {
 	Connected int
 	Delivered int64 // first arrivals
-	Completed int64 // publications that reached all members here
+	Completed int64 // publications that reached all members; counted if Receive was given completed
 	Last      int64 // when something arrived
 	Err       error // what ended receiving; nil while it goes on
-}
-
-// Tally is what a crew received.
-type Tally struct {
-	Counts  ledger.Counts
-	Times   Times
-	Silence int64 // longest time nothing came although something was due
-	Seconds []Second
-}
-
-// Times are the histograms of a run.
-type Times struct {
-	Response *hdrhistogram.Histogram // from when it was due, every receiver
-	Service  *hdrhistogram.Histogram // from when it was sent, every receiver
-	First    *hdrhistogram.Histogram // response of the first receiver of a publication
-	Median   *hdrhistogram.Histogram // of the one in the middle
-	Last     *hdrhistogram.Histogram // of the last one
-}
-
-func newTimes() Times {
-	return Times{load.NewHistogram(), load.NewHistogram(), load.NewHistogram(), load.NewHistogram(), load.NewHistogram()}
-}
-
-// Second is the response of what arrived in one second.
-type Second struct {
-	At       int64 // its begin
-	Response *hdrhistogram.Histogram
 }
 
 // Local is a crew in this process.
@@ -122,7 +94,17 @@ func (l *Local) Connect(ctx context.Context) (Logins, error) {
 
 // Receive implements [Crew].
 func (l *Local) Receive(from int64, completed func(n int64)) {
-	l.rec.begin(from, completed)
+	var each func(uint32, int64)
+	if completed != nil {
+		each = func(_ uint32, all int64) { completed(all) }
+	}
+	l.ReceiveEach(from, each)
+}
+
+// ReceiveEach is Receive for who wants to know which group a publication was sent to that has reached all its members here, and
+// the number of all that have. complete is called from the goroutine that receives and must be quick.
+func (l *Local) ReceiveEach(from int64, complete func(group uint32, all int64)) {
+	l.rec.begin(from, complete)
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel, l.ended = cancel, make(chan struct{})
 	go func() { // ends with Stop, or when a client fails
@@ -130,10 +112,6 @@ func (l *Local) Receive(from int64, completed func(n int64)) {
 		l.err = l.sw.Run(ctx)
 	}()
 }
-
-// Rest lets the clients live until ctx ends: pings are answered, a lost connection is an error. It is for crews that receive
-// nothing.
-func (l *Local) Rest(ctx context.Context) error { return l.sw.Run(ctx) }
 
 // State implements [Crew].
 func (l *Local) State() State {
@@ -161,10 +139,19 @@ func (l *Local) Stop() error {
 
 // Balance implements [Crew].
 func (l *Local) Balance(sent []uint32) (Tally, error) {
-	if l.cancel != nil {
-		return Tally{}, errors.New("the balance of a crew that still receives")
+	r, err := l.Report(sent)
+	if err != nil {
+		return Tally{}, err
 	}
-	return l.rec.tally(sent), nil
+	return Merge(l.rec.members, r), nil
+}
+
+// Report is Balance for who merges the reports of several crews.
+func (l *Local) Report(sent []uint32) (Report, error) {
+	if l.cancel != nil {
+		return Report{}, errors.New("the balance of a crew that still receives")
+	}
+	return l.rec.report(sent), nil
 }
 
 // Close implements [Crew].

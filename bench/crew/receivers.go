@@ -17,18 +17,20 @@ import (
 type receivers struct {
 	// static
 	members []int // of each group, in this crew
+	clock   int64 // added to this machine's times, so that they are the coordinator's
 
 	// owned by whoever connects
 	logins Logins
 
 	// owned by the swarm's goroutine
-	from      int64 // publications due earlier are warm-up: counted, not timed
-	ledger    *ledger.Ledger
-	times     Times
-	arrived   [][]uint32 // by group and sequence number: receivers that have it
-	silence   int64      // longest time nothing came although something was due
-	seconds   []Second
-	onArrival func(n int64) // may be nil
+	from       int64 // publications due earlier are warm-up: counted, not timed
+	ledger     *ledger.Ledger
+	response   *hdrhistogram.Histogram
+	service    *hdrhistogram.Histogram
+	arrived    [][]Arrival // by group and sequence number
+	silence    int64       // longest time nothing came although something was due
+	seconds    []Second
+	onComplete func(group uint32, all int64) // may be nil
 
 	connected atomic.Int64
 	delivered atomic.Int64 // first arrivals
@@ -38,8 +40,8 @@ type receivers struct {
 
 func newReceivers(o Options) *receivers {
 	r := &receivers{
-		members: make([]int, o.Plan.Groups), arrived: make([][]uint32, o.Plan.Groups), times: newTimes(),
-		logins: Logins{load.NewHistogram(), load.NewHistogram()},
+		members: make([]int, o.Plan.Groups), arrived: make([][]Arrival, o.Plan.Groups), clock: o.Clock,
+		response: load.NewHistogram(), service: load.NewHistogram(), logins: Logins{load.NewHistogram(), load.NewHistogram()},
 		ledger: ledger.New(o.Run, o.Count, func(i int) []uint32 { return o.Plan.Of(o.First + i) }),
 	}
 	for i := range o.Count {
@@ -57,13 +59,14 @@ func (r *receivers) ready(due, began, ready int64) {
 	r.connected.Add(1)
 }
 
-func (r *receivers) begin(from int64, completed func(n int64)) {
-	r.from, r.onArrival = from, completed
-	r.last.Store(ledger.Now())
+func (r *receivers) begin(from int64, complete func(group uint32, all int64)) {
+	r.from, r.onComplete = from, complete
+	r.last.Store(ledger.Now() + r.clock)
 }
 
 // Receive implements swarm.Receiver.
 func (r *receivers) Receive(client int, s ledger.Stamp, at int64) {
+	at += r.clock
 	if since := at - max(r.last.Load(), s.Due); since > r.silence {
 		r.silence = since
 	}
@@ -72,34 +75,22 @@ func (r *receivers) Receive(client int, s ledger.Stamp, at int64) {
 		return
 	}
 	r.delivered.Add(1)
-	timed := s.Due >= r.from
-	response := at - s.Due
-	if timed {
-		load.Record(r.times.Response, response)
-		load.Record(r.times.Service, at-s.Sent)
-		load.Record(r.second(at), response)
-	}
 	group := r.arrived[s.Group]
 	for len(group) <= int(s.Seq) {
-		group = append(group, 0)
+		group = append(group, Arrival{})
 	}
-	group[s.Seq]++
 	r.arrived[s.Group] = group
-	n, all := int(group[s.Seq]), r.members[s.Group]
-	if timed {
-		if n == 1 {
-			load.Record(r.times.First, response)
-		}
-		if n == (all+1)/2 {
-			load.Record(r.times.Median, response)
-		}
-		if n == all {
-			load.Record(r.times.Last, response)
-		}
+	a, all, response := &group[s.Seq], uint32(r.members[s.Group]), at-s.Due
+	a.N++
+	if s.Due >= r.from {
+		load.Record(r.response, response)
+		load.Record(r.service, at-s.Sent)
+		load.Record(r.second(at), response)
+		a.enter(response, all)
 	}
-	if n == all {
-		if done := r.completed.Add(1); r.onArrival != nil {
-			r.onArrival(done)
+	if a.N == all {
+		if done := r.completed.Add(1); r.onComplete != nil {
+			r.onComplete(s.Group, done)
 		}
 	}
 }
@@ -107,11 +98,15 @@ func (r *receivers) Receive(client int, s ledger.Stamp, at int64) {
 // secondDigits is the precision of a second's histogram: a small one, for there may be hours of them.
 const secondDigits = 2
 
+func newSecond() *hdrhistogram.Histogram {
+	return hdrhistogram.New(load.Shortest, load.Longest, secondDigits)
+}
+
 // second is the histogram of the second that at is in.
 func (r *receivers) second(at int64) *hdrhistogram.Histogram {
 	begin := r.from + (at-r.from)/int64(time.Second)*int64(time.Second)
 	if n := len(r.seconds); n == 0 || r.seconds[n-1].At < begin {
-		r.seconds = append(r.seconds, Second{begin, hdrhistogram.New(load.Shortest, load.Longest, secondDigits)})
+		r.seconds = append(r.seconds, Second{begin, newSecond()})
 	}
 	return r.seconds[len(r.seconds)-1].Response
 }
@@ -120,6 +115,9 @@ func (r *receivers) state() State {
 	return State{Connected: int(r.connected.Load()), Delivered: r.delivered.Load(), Completed: r.completed.Load(), Last: r.last.Load()}
 }
 
-func (r *receivers) tally(sent []uint32) Tally {
-	return Tally{Counts: r.ledger.Balance(sent), Times: r.times, Silence: r.silence, Seconds: r.seconds}
+// report is what came of what was sent to each group.
+func (r *receivers) report(sent []uint32) Report {
+	return Report{
+		Counts: r.ledger.Balance(sent), Response: r.response, Service: r.service, Silence: r.silence, Seconds: r.seconds, Arrived: r.arrived,
+	}
 }
