@@ -53,19 +53,28 @@ func (g gatecast) token(user, grants string) string {
 // Request logs in: each client as a user of its own, unless the run has fewer users.
 func (g gatecast) Request(c Client) []byte {
 	lines := []string{"Sec-WebSocket-Protocol: gatecast.v1"}
+	if login := g.login(c); login != "" {
+		lines = append(lines, login)
+	}
+	return frame.Request(g.Host, "/ws", lines...)
+}
+
+// login is the header line that says who the client is; "" for nobody.
+func (g gatecast) login(c Client) string {
 	user := c.Index
 	if g.Users > 0 {
 		user %= g.Users
 	}
+	const bearer = "Authorization: Bearer "
 	switch {
 	case c.Publisher:
-		lines = append(lines, "Authorization: Bearer "+g.token("publisher", `{"publish":["bench.>","user.*"]}`))
+		return bearer + g.token("publisher", `{"publish":["bench.>","user.*"]}`)
 	case g.Login == LoginJWT:
-		lines = append(lines, "Authorization: Bearer "+g.token(fmt.Sprintf("u%d", user), `{"subscribe":["bench.>"],"publish":["bench.>"]}`))
+		return bearer + g.token(fmt.Sprintf("u%d", user), `{"subscribe":["bench.>"],"publish":["bench.>","user.*"]}`)
 	case g.Login == LoginSession:
-		lines = append(lines, "Cookie: "+g.Cookies[user%len(g.Cookies)])
+		return "Cookie: " + g.Cookies[user%len(g.Cookies)]
 	}
-	return frame.Request(g.Host, "/ws", lines...)
+	return ""
 }
 
 func (g gatecast) group(n uint32) string {

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -19,52 +20,116 @@ import (
 	"github.com/gatecast/gatecast/bench/codec"
 )
 
-// gatecastTarget is one node of Gatecast with embedded NATS: native protocol, JWT logins, published to by a user's socket.
-type gatecastTarget struct{}
+// gatecastTarget is Gatecast with embedded NATS, one node or a cluster, published to by a user's socket or by HTTP.
+type gatecastTarget struct {
+	raw bool // its clients use a raw route
+}
 
 // startTimeout is how long a node may take to be ready.
 const startTimeout = 30 * time.Second
 
-// config is what the node runs with: defaults but for what would limit a load on purpose.
+// config is what a node runs with: defaults but for what would limit a load on purpose.
 const config = `[server]
 listen = %q
 loops  = %d
 [server.limits]
 messages_per_second = 0
 bytes_per_second    = 0
+groups_per_conn     = %d
 [drain]
 window = "0s"
 [broker]
+name   = %q
 listen = "127.0.0.1:0"
-[authn]
-chain    = ["jwt"]
-carriers = ["header"]
+%s[authn]
+chain     = ["jwt"]
+carriers  = ["header"]
+anonymous = %t
 [authn.jwt]
 secret = %q
 [admin]
 listen = %q
+[[admin.keys]]
+name = "bench"
+key  = %q
+role = "publish"
 [log]
 level = "warn"
+%s`
+
+// Further parts of the config.
+const (
+	clusterConfig = `[broker.cluster]
+listen = %q
+routes = [%s]
+token  = %q
 `
+	anonymousConfig = `[[grants]]
+to        = "anonymous"
+subscribe = ["bench.>"]
+publish   = ["bench.>"]
+`
+	// What a client sends goes to the user's own group: that is how a client of a raw route can know that it has joined.
+	routeConfig = `[[routes]]
+path    = "/bench/{group}"
+groups  = ["bench.{group}"]
+publish = "user.{id}"
+deliver = "data"
+`
+)
 
-// Name is gatecast.
-func (gatecastTarget) Name() string { return "gatecast" }
-
-// About says which Gatecast.
-func (gatecastTarget) About() string {
-	return "one node, native protocol, a JWT login a user; -gatecast gives the binary"
+// Name is gatecast or gatecast-raw.
+func (t gatecastTarget) Name() string {
+	if t.raw {
+		return "gatecast-raw"
+	}
+	return "gatecast"
 }
 
-// Cannot is empty: it can do everything.
-func (gatecastTarget) Cannot(Options) string { return "" }
+// About says which Gatecast.
+func (t gatecastTarget) About() string {
+	if t.raw {
+		return "Gatecast with clients on a raw route: no protocol, the message alone; published to by the native protocol"
+	}
+	return "Gatecast, native protocol, logins by JWT or none (-login anonymous); -gatecast gives the binary"
+}
 
-// Start writes a config into a directory of its own and runs the binary on it.
-func (gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err error) {
+// Cannot is what a login or a raw route has not.
+func (t gatecastTarget) Cannot(o Options) string {
+	switch {
+	case o.Login != "" && o.Login != codec.LoginJWT && o.Login != codec.LoginAnonymous:
+		return fmt.Sprintf("it is started for logins %s and %s, not %q", codec.LoginJWT, codec.LoginAnonymous, o.Login)
+	case o.Login == codec.LoginAnonymous && (o.Personal || o.Users > 0):
+		return "anonymous clients are no users"
+	case !t.raw:
+		return ""
+	case o.Login == codec.LoginAnonymous:
+		return "its clients know by their user's own group that they have joined"
+	case o.PerConn > 1:
+		return "a raw route gives a connection the groups in its path, here one"
+	case o.Personal:
+		return "a raw route joins the group in its path"
+	case o.Moves:
+		return "clients of a raw route stay in its groups"
+	case o.Speaks:
+		return "what its clients send goes to their user's own group"
+	}
+	return ""
+}
+
+// Start writes a config a node into a directory of its own and runs the binary on each.
+func (t gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err error) {
 	binary, err := findGatecast(o.Binaries["gatecast"])
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddrs(2)
+	version, err := exec.CommandContext(ctx, binary, "version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for its version: %w", binary, err)
+	}
+	const each = 3 // listeners a node whose ports must be known before
+	nodeCount := max(o.Nodes, 1)
+	addrs, err := freeAddrs(each * nodeCount)
 	if err != nil {
 		return nil, err
 	}
@@ -72,31 +137,68 @@ func (gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err err
 	if err != nil {
 		return nil, err
 	}
-	g := &gatecastInstance{opts: o, addr: addrs[0], dir: dir, secret: []byte(rand.Text() + rand.Text())}
+	g := &gatecastInstance{
+		nodes: new(nodes), opts: o, raw: t.raw, dir: dir, secret: []byte(rand.Text() + rand.Text()), key: rand.Text(),
+		version: strings.TrimSpace(string(version)),
+	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(dir))
+			err = errors.Join(err, g.abandon(), os.RemoveAll(dir))
 		}
 	}()
-	path := filepath.Join(dir, "config.toml")
-	if err := os.WriteFile(path, fmt.Appendf(nil, config, addrs[0], o.Loops, g.secret, addrs[1]), 0o600); err != nil {
-		return nil, err
+	for n := range nodeCount {
+		g.addrs, g.admin = append(g.addrs, addrs[each*n]), append(g.admin, addrs[each*n+1])
 	}
-	if out, err := exec.CommandContext(ctx, binary, "version").Output(); err != nil {
-		return nil, fmt.Errorf("ask %s for its version: %w", binary, err)
-	} else {
-		g.version = strings.TrimSpace(string(out))
+	var routes []string
+	for n := range nodeCount {
+		routes = append(routes, fmt.Sprintf("%q", "nats://"+addrs[each*n+2].String()))
 	}
-	cmd := exec.Command(binary, "serve", "-config", path)
-	cmd.Dir, cmd.Env = dir, withoutSettings(os.Environ())
-	if g.process, err = start(cmd); err != nil {
-		return nil, err
+	token := rand.Text()
+	for n := range nodeCount {
+		cluster := ""
+		if nodeCount > 1 {
+			cluster = fmt.Sprintf(clusterConfig, addrs[each*n+2], strings.Join(routes, ", "), token)
+		}
+		if err := g.startNode(binary, n, cluster); err != nil {
+			return nil, err
+		}
 	}
-	if err := g.waitReady(ctx, addrs[1]); err != nil {
-		return nil, errors.Join(err, ignoreEnded(g.process))
+	for n := range nodeCount {
+		if err := g.waitReady(ctx, n); err != nil {
+			return nil, err
+		}
 	}
 	return g, nil
 }
+
+// startNode starts node n.
+func (g *gatecastInstance) startNode(binary string, n int, cluster string) error {
+	more := ""
+	if g.opts.Login == codec.LoginAnonymous {
+		more += anonymousConfig
+	}
+	if g.raw {
+		more += routeConfig
+	}
+	name := fmt.Sprintf("n%d", n)
+	path := filepath.Join(g.dir, name+".toml")
+	text := fmt.Appendf(nil, config, g.addrs[n], g.opts.Loops, max(g.opts.PerConn+1, groupsPerConn), name, cluster,
+		g.opts.Login == codec.LoginAnonymous, g.secret, g.admin[n], g.key, more)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return err
+	}
+	cmd := exec.Command(binary, "serve", "-config", path)
+	cmd.Dir, cmd.Env = g.dir, withoutSettings(os.Environ())
+	p, err := start(cmd)
+	if err != nil {
+		return err
+	}
+	g.processes = append(g.processes, p)
+	return nil
+}
+
+// groupsPerConn is the server's default of the limit of that name.
+const groupsPerConn = 100
 
 // findGatecast returns the path of the binary to measure.
 func findGatecast(given string) (string, error) {
@@ -152,52 +254,90 @@ func ignoreEnded(p *process) error {
 }
 
 type gatecastInstance struct {
-	*process
+	*nodes
 	opts    Options
-	addr    netip.AddrPort
+	raw     bool
+	addrs   []netip.AddrPort // WebSocket, of each node
+	admin   []netip.AddrPort // HTTP API, of each node
 	dir     string
-	secret  []byte
+	secret  []byte // of JWTs
+	key     string // of the HTTP API
 	version string
 }
 
-func (g *gatecastInstance) waitReady(ctx context.Context, admin netip.AddrPort) error {
+// waitReady waits until node n serves and sees all the others.
+func (g *gatecastInstance) waitReady(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("gatecast was not ready within %v", startTimeout))
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for tick := time.NewTicker(10 * time.Millisecond); ; {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin.String()+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		if res, err := client.Do(req); err == nil {
-			res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				tick.Stop()
-				return nil
-			}
+	p := g.processes[n]
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if g.isReady(ctx, n) {
+			return nil
 		}
 		select {
 		case <-tick.C:
-		case <-g.done:
-			tick.Stop()
-			return g.ended()
+		case <-p.done:
+			return p.ended()
 		case <-ctx.Done():
-			tick.Stop()
-			return fmt.Errorf("%w\n%s", context.Cause(ctx), g.said)
+			return fmt.Errorf("%w\n%s", context.Cause(ctx), p.said)
 		}
 	}
 }
 
-// Addrs is the WebSocket listener.
-func (g *gatecastInstance) Addrs() []netip.AddrPort { return []netip.AddrPort{g.addr} }
+func (g *gatecastInstance) isReady(ctx context.Context, n int) bool {
+	if _, err := get(ctx, g.admin[n], "/readyz"); err != nil {
+		return false
+	}
+	if len(g.addrs) == 1 {
+		return true
+	}
+	metrics, err := get(ctx, g.admin[n], "/metrics")
+	return err == nil && strings.Contains(metrics, fmt.Sprintf("\ngatecast_broker_peers %d\n", len(g.addrs)-1))
+}
 
-// Spec is the native protocol.
+// get returns what stands at a path, if the answer is 200.
+func get(ctx context.Context, addr netip.AddrPort, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr.String()+path, nil)
+	if err != nil {
+		return "", err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = errors.New(res.Status)
+	}
+	return string(body), err
+}
+
+// Addrs are the WebSocket listeners.
+func (g *gatecastInstance) Addrs() []netip.AddrPort { return g.addrs }
+
+// Spec is the native protocol, or that of the raw route; publications by HTTP go to the first node.
 func (g *gatecastInstance) Spec() codec.Spec {
-	return codec.Spec{Codec: "gatecast", Host: g.addr.String(), Secret: g.secret, Login: g.opts.Login, Users: g.opts.Users, Personal: g.opts.Personal}
+	s := codec.Spec{
+		Codec: "gatecast", Host: g.addrs[0].String(), Post: g.admin[0], Key: g.key, Secret: g.secret,
+		Login: g.opts.Login, Users: g.opts.Users, Personal: g.opts.Personal,
+	}
+	if g.raw {
+		s.Codec = "gatecast-raw"
+	}
+	return s
 }
 
 // Version is what the binary says of itself.
 func (g *gatecastInstance) Version() string { return g.version }
 
-// Stop ends the node and removes its directory.
-func (g *gatecastInstance) Stop() error { return errors.Join(g.process.Stop(), os.RemoveAll(g.dir)) }
+// Metrics are the first node's.
+func (g *gatecastInstance) Metrics() (string, string) {
+	return "http://" + g.admin[0].String() + "/metrics", ""
+}
+
+// Stop ends the nodes and removes their directory.
+func (g *gatecastInstance) Stop() error { return errors.Join(g.nodes.Stop(), os.RemoveAll(g.dir)) }
