@@ -63,6 +63,8 @@ func scenarios() []*scenario {
 			takes: publishing, cost: "server-ns/delivery",
 			defaults: with(func(o *result.Options) { o.Rate = 20 }),
 		},
+		groups(),
+		notify(),
 		{
 			name: "idle", about: "connections that do nothing: memory and CPU of each", run: hold,
 			takes: []string{"conns", "groups", "per-conn", "window", "loops", "login", "users", "settle", "duration"}, cost: "rss-B/conn",
@@ -100,6 +102,9 @@ func (s *scenario) title(o result.Options) string {
 		title += fmt.Sprintf(", %d in flight", o.Window)
 	default:
 		title += fmt.Sprintf(", %g/s", o.Rate)
+	}
+	if o.Zipf > 0 {
+		title += fmt.Sprintf(", zipf %g", o.Zipf)
 	}
 	if o.HTTP {
 		title += ", published by HTTP"
