@@ -59,7 +59,10 @@ type Measured interface {
 
 // All is every target there is, in the order of help.
 func All() []Target {
-	return []Target{rawTarget{}, rawTarget{batch: true}, gatecastTarget{}}
+	return []Target{
+		rawTarget{}, rawTarget{batch: true}, gatecastTarget{}, gatecastTarget{raw: true}, sseTarget{},
+		natsTarget{}, centrifugeTarget{}, wsNode, socketioNode, daphne, uvicorn, nchanTarget{},
+	}
 }
 
 // Find returns the targets of those names.
