@@ -15,9 +15,7 @@ import (
 
 // openStorm opens the receivers of a storm: they log in by rate or window.
 func (s *site) openStorm() (crew.Crew, error) {
-	return crew.Open(crew.Options{
-		Addrs: s.in.Addrs(), Spec: s.in.Spec(), Plan: s.plan(), Count: s.o.Conns, Rate: s.o.Rate, Inflight: s.o.Window,
-	})
+	return s.muster(crew.Options{Rate: s.o.Rate, Inflight: s.o.Window})
 }
 
 // connect makes all connections at once and times each until it is ready: upgraded, logged in, in its groups.
@@ -27,7 +25,7 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	before, err := read(s.in)
+	before, err := s.read()
 	if err != nil {
 		return nil, err
 	}
@@ -35,14 +33,14 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := read(s.in)
+	after, err := s.read()
 	if err != nil {
 		return nil, err
 	}
 	m := between([]reading{before, after})
 	run = &result.Run{P99: time.Duration(logins.Response.ValueAtQuantile(99))}
-	if busy := m.harness.CPU.Seconds() / m.elapsed.Seconds(); busy > maxBusy {
-		run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*busy))
+	if m.busy > maxBusy {
+		run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*m.busy))
 	}
 	per := func(d time.Duration) float64 { return float64(d) / float64(s.o.Conns) }
 	run.Compare("server-ns/handshake", per(m.server.CPU))
@@ -59,7 +57,7 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 
 // hold connects, rests, and then measures what connections cost that do nothing.
 func hold(ctx context.Context, s *site) (run *result.Run, err error) {
-	before, err := read(s.in)
+	before, err := s.read()
 	if err != nil {
 		return nil, err
 	}
@@ -74,14 +72,14 @@ func hold(ctx context.Context, s *site) (run *result.Run, err error) {
 	if err := restFor(ctx, c, s.o.Settle); err != nil {
 		return nil, err
 	}
-	begin, err := read(s.in)
+	begin, err := s.read()
 	if err != nil {
 		return nil, err
 	}
 	if err := restFor(ctx, c, s.o.Duration); err != nil {
 		return nil, err
 	}
-	end, err := read(s.in)
+	end, err := s.read()
 	if err != nil {
 		return nil, err
 	}

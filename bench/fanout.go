@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"github.com/gatecast/gatecast/bench/codec"
@@ -58,7 +57,7 @@ func (s *site) plan() plan.Plan {
 // assemble connects the receivers and the publisher.
 func (s *site) assemble(ctx context.Context) (_ *delivery, err error) {
 	run := rand.Uint32()
-	d := &delivery{site: s, sizes: s.plan().Sizes()}
+	d := &delivery{site: s, sizes: s.plan().Sizes(), each: "delivery"}
 	if d.crew, err = s.openCrew(run); err != nil {
 		return nil, err
 	}
@@ -80,9 +79,16 @@ func (s *site) assemble(ctx context.Context) (_ *delivery, err error) {
 
 // openCrew opens the receivers of a run, not connected yet.
 func (s *site) openCrew(run uint32) (crew.Crew, error) {
-	return crew.Open(crew.Options{
-		Addrs: s.in.Addrs(), Spec: s.in.Spec(), Plan: s.plan(), Count: s.o.Conns, Run: run, Inflight: loginsInFlight,
-	})
+	return s.muster(crew.Options{Run: run, Inflight: loginsInFlight})
+}
+
+// muster opens receivers here or at the agents; what follows from the site is filled in.
+func (s *site) muster(o crew.Options) (crew.Crew, error) {
+	o.Addrs, o.Spec, o.Plan, o.Count = s.in.Addrs(), s.in.Spec(), s.plan(), s.o.Conns
+	if s.host != nil {
+		return s.host.Open(o)
+	}
+	return crew.Open(o)
 }
 
 // loginsInFlight is how many receivers log in at a time where logins are not what is measured.
@@ -98,7 +104,7 @@ func (d *delivery) close() error {
 
 // publish sends what is due, waits until it has arrived, and balances.
 func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, err error) {
-	defer quiet()()
+	defer load.Quietly()()
 	d.start = ledger.Now() + int64(lead)
 	d.from = d.start + int64(d.o.Warmup)
 	var completed func(int64)
@@ -119,17 +125,6 @@ func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, er
 	return tally, m, err
 }
 
-// quiet keeps the garbage collector away while times are taken: it stops all goroutines, and on a busy machine the one that must
-// stop may be without a core for milliseconds. What a run allocates meanwhile is little; the limit is for when it is not.
-func quiet() (again func()) {
-	const enough = 4 << 30
-	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(enough)
-	return func() {
-		debug.SetGCPercent(percent)
-		debug.SetMemoryLimit(limit)
-	}
-}
-
 func (d *delivery) send(ctx context.Context) error {
 	total := d.o.Warmup + d.o.Duration
 	alive := func() error { return d.crew.State().Err }
@@ -141,7 +136,7 @@ func (d *delivery) send(ctx context.Context) error {
 
 // read is what the meter reads.
 func (d *delivery) read() (reading, error) {
-	r, err := read(d.in)
+	r, err := d.site.read()
 	s := d.crew.State()
 	r.delivered, r.connected = s.Delivered, s.Connected
 	return r, err
@@ -224,7 +219,7 @@ func (d *delivery) result(t crew.Tally, m metered) *result.Run {
 
 // judgeHarness says whether the harness kept up; what it says is no fault of the target.
 func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
-	busy := m.harness.CPU.Seconds() / m.elapsed.Seconds()
+	busy := m.busy
 	if d.o.Window > 0 {
 		if busy > maxBusy {
 			run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*busy))
@@ -249,6 +244,7 @@ func series(from int64, seconds []crew.Second, readings []reading) (out []result
 			At: time.Duration(s.At - from).Seconds(), Delivered: s.Response.TotalCount(),
 			P50: s.Response.ValueAtQuantile(50), P99: s.Response.ValueAtQuantile(99), Max: s.Response.Max(),
 		})
+		judgeClocks(run, t)
 	}
 	for i, r := range readings[1:] {
 		before := readings[i]
@@ -259,6 +255,23 @@ func series(from int64, seconds []crew.Second, readings []reading) (out []result
 				out[j].RSS, out[j].Conns = r.server.RSS, r.connected
 			}
 		}
+	judgeClocks(run, t)
 	}
 	return out
 }
+// maxDoubt is the share of the median latency by which clocks may be apart.
+const maxDoubt = 0.1
+
+// judgeClocks says how far latencies can be believed that were taken by two machines' clocks.
+func judgeClocks(run *result.Run, t crew.Tally) {
+	if t.Doubt == 0 {
+		return
+	}
+	doubt, p50 := time.Duration(t.Doubt), time.Duration(t.Times.Response.ValueAtQuantile(50))
+	run.Add("clock-doubt-ns", float64(doubt))
+	run.Notes = append(run.Notes, fmt.Sprintf("receivers on other machines: their clocks are right within %v", doubt.Round(time.Microsecond)))
+	if float64(doubt) > maxDoubt*float64(p50) {
+		run.Harness = append(run.Harness, fmt.Sprintf("the clocks of other machines are right within %v only, which is more than a tenth of the median latency, %v", doubt.Round(time.Microsecond), p50.Round(time.Microsecond)))
+	}
+}
+

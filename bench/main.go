@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatecast/gatecast/bench/agent"
 	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
@@ -72,6 +73,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return exitOK, nil
 	case "suite":
 		return runSuite(ctx, rest, stdout, stderr)
+	case agent.Command:
+		return exitOK, joinAgents(ctx, args[1:], stderr)
 	case target.RawCommand:
 		return exitOK, target.ServeRaw(ctx, rest, stdout, stderr)
 	case target.NATSCommand:
@@ -96,6 +99,10 @@ func runScenario(ctx context.Context, name string, args []string, stdout, stderr
 		return exitError, &usageError{err.Error()}
 	}
 	moreProcs()
+	if err := o.gather(ctx, stderr); err != nil {
+		return exitError, err
+	}
+	defer func() { err = errors.Join(err, o.dismiss()) }()
 	d := newDocument(append([]string{name}, args...))
 	r, failure := measure(ctx, s, o, targets, stderr)
 	d.Results = []*result.Result{r}

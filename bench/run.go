@@ -77,7 +77,7 @@ func measureOne(ctx context.Context, s *scenario, o settings, t target.Target) (
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, in.Stop()) }()
-	if run, err = s.run(ctx, &site{o: o.Options, in: in, personal: s.personal}); err != nil {
+	if run, err = s.run(ctx, &site{o: o.Options, in: in, personal: s.personal, host: o.host}); err != nil {
 		return nil, err
 	}
 	run.Target, run.Version = t.Name(), in.Version()

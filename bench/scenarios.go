@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatecast/gatecast/bench/agent"
 	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
@@ -35,6 +36,7 @@ type site struct {
 	o        result.Options
 	in       target.Instance
 	personal bool
+	host     *agent.Host   // whose agents are the receivers; nil = they are in this process
 	watch    func(reading) // hears of each reading; may be nil
 }
 
@@ -55,8 +57,24 @@ func with(change func(o *result.Options)) result.Options {
 // publishing are the flags of scenarios in which one publishes and many receive.
 var publishing = []string{"conns", "rate", "window", "size", "loops", "login", "users", "warmup", "duration", "patience", "max-lag", "p99"}
 
+// spread are the flags of scenarios whose receivers may be in several processes, and which scenarios those are.
+var (
+	spread     = []string{"procs", "agents", "listen"}
+	spreadOver = []string{"fanout", "groups", "notify", "idle", "connect"}
+)
+
 // scenarios is every scenario there is.
 func scenarios() []*scenario {
+	all := allScenarios()
+	for _, s := range all {
+		if slices.Contains(spreadOver, s.name) {
+			s.takes = slices.Concat(s.takes, spread)
+		}
+	}
+	return all
+}
+
+func allScenarios() []*scenario {
 	return []*scenario{
 		{
 			name: "fanout", about: "one publisher, one group: every message to every connection", run: fanout,

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -65,8 +66,8 @@ type Local struct {
 	sw     *swarm.Swarm
 	rec    *receivers
 	cancel context.CancelFunc
-	ended  chan struct{} // closed when receiving has ended
-	err    error         // what ended it; read after ended
+	ended  atomic.Pointer[chan struct{}] // closed when receiving has ended
+	err    error                         // what ended it; read after ended
 }
 
 // Open returns a crew in this process, not connected yet.
@@ -106,9 +107,11 @@ func (l *Local) Receive(from int64, completed func(n int64)) {
 func (l *Local) ReceiveEach(from int64, complete func(group uint32, all int64)) {
 	l.rec.begin(from, complete)
 	ctx, cancel := context.WithCancel(context.Background())
-	l.cancel, l.ended = cancel, make(chan struct{})
+	ended := make(chan struct{})
+	l.cancel = cancel
+	l.ended.Store(&ended)
 	go func() { // ends with Stop, or when a client fails
-		defer close(l.ended)
+		defer close(ended)
 		l.err = l.sw.Run(ctx)
 	}()
 }
@@ -116,9 +119,9 @@ func (l *Local) ReceiveEach(from int64, complete func(group uint32, all int64)) 
 // State implements [Crew].
 func (l *Local) State() State {
 	s := l.rec.state()
-	if l.ended != nil {
+	if ended := l.ended.Load(); ended != nil {
 		select {
-		case <-l.ended:
+		case <-*ended:
 			s.Err = l.err
 		default:
 		}
@@ -132,7 +135,7 @@ func (l *Local) Stop() error {
 		return nil
 	}
 	l.cancel()
-	<-l.ended
+	<-*l.ended.Load()
 	l.cancel = nil
 	return l.err
 }

@@ -36,16 +36,17 @@ func Read(pids ...int) (Usage, error) {
 		if err != nil {
 			return Usage{}, fmt.Errorf("read usage of process %d: %w", pid, err)
 		}
-		sum.CPU += u.CPU
-		sum.User += u.User
-		sum.System += u.System
-		sum.RSS += u.RSS
-		sum.Anon += u.Anon
-		sum.Threads += u.Threads
-		sum.Files += u.Files
-		sum.Switches += u.Switches
+		sum = sum.Plus(u)
 	}
 	return sum, nil
+}
+
+// Plus is the usage of both.
+func (u Usage) Plus(o Usage) Usage {
+	return Usage{
+		CPU: u.CPU + o.CPU, User: u.User + o.User, System: u.System + o.System, RSS: u.RSS + o.RSS, Anon: u.Anon + o.Anon,
+		Threads: u.Threads + o.Threads, Files: u.Files + o.Files, Switches: u.Switches + o.Switches,
+	}
 }
 
 // Since is what was used between before and u; memory, threads and files are the change.

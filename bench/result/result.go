@@ -58,7 +58,8 @@ type Options struct {
 	Slow     float64       `json:"slow"`   // slow: share of the receivers that stop reading
 	How      string        `json:"how"`    // reconnect: kill or drain
 	Nodes    int           `json:"nodes"`
-	Procs    int           `json:"procs"` // processes of receivers
+	Procs    int           `json:"procs"`  // processes of receivers on this machine
+	Agents   int           `json:"agents"` // processes of receivers elsewhere
 	Loops    int           `json:"loops"` // event loops of targets that let one choose
 	Login    string        `json:"login"`
 	Users    int           `json:"users"` // distinct users; 0 = one a connection

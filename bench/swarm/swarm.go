@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -81,6 +82,9 @@ type Swarm struct {
 	begun   int
 	err     error // what ended a client
 	mask    [4]byte
+
+	mu      sync.Mutex
+	pending map[int][]byte // guarded by mu: what a client's socket did not take yet
 }
 
 // Open returns a swarm whose clients are not connected yet.
@@ -92,7 +96,10 @@ func Open(opts Options) (*Swarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open epoll: %w", err)
 	}
-	return &Swarm{opts: opts, epoll: fd, clients: make([]client, opts.Count), buf: make([]byte, 64<<10), mask: [4]byte{1, 2, 3, 4}}, nil
+	return &Swarm{
+		opts: opts, epoll: fd, clients: make([]client, opts.Count), buf: make([]byte, 64<<10), mask: [4]byte{1, 2, 3, 4},
+		pending: make(map[int][]byte),
+	}, nil
 }
 
 // Connect makes all clients ready. The first one that fails ends it.
@@ -108,7 +115,7 @@ func (s *Swarm) Connect(ctx context.Context) error {
 			if s.opts.Rate > 0 {
 				due = t0 + int64(float64(s.begun)*1e9/s.opts.Rate)
 				if d := time.Duration(due - ledger.Now()); d > 0 {
-					wait = d
+					wait = min(wait, d) // bounded, so that ctx is seen
 					break
 				}
 			} else if s.begun-s.ready >= s.opts.Inflight {
@@ -219,11 +226,16 @@ func (s *Swarm) handle(i int, events uint32) error {
 		} else if errno != 0 {
 			return unix.Errno(errno)
 		}
-		if err := s.send(c, s.opts.Codec.Request(s.who(i))); err != nil {
+		c.state = upgrading
+		if err := s.watch(unix.EPOLL_CTL_MOD, i, receiving); err != nil {
 			return err
 		}
-		c.state = upgrading
-		return s.watch(unix.EPOLL_CTL_MOD, i, unix.EPOLLIN|unix.EPOLLRDHUP)
+		return s.Send(i, s.opts.Codec.Request(s.who(i)))
+	}
+	if events&unix.EPOLLOUT != 0 {
+		if err := s.flush(i); err != nil || events&^unix.EPOLLOUT == 0 {
+			return err
+		}
 	}
 	n, err := unix.Read(int(c.fd), s.buf)
 	switch {
@@ -268,15 +280,15 @@ func (s *Swarm) upgrade(i int, b []byte, at int64) ([]byte, error) {
 		s.settle(c, at)
 	}
 	if hello := s.opts.Codec.Hello(who); hello != nil {
-		return rest, s.say(c, hello)
+		return rest, s.Say(i, hello)
 	}
 	return rest, nil
 }
 
-// say sends a message.
-func (s *Swarm) say(c *client, message []byte) error {
+// Say sends a message of client i. Like all but Send it is for the goroutine that receives.
+func (s *Swarm) Say(i int, message []byte) error {
 	s.out = frame.Append(s.out[:0], s.opts.Codec.Op(), message, s.mask)
-	return s.send(c, s.out)
+	return s.Send(i, s.out)
 }
 
 func (s *Swarm) settle(c *client, at int64) {
@@ -288,11 +300,10 @@ func (s *Swarm) settle(c *client, at int64) {
 }
 
 func (s *Swarm) message(i int, op frame.Op, payload []byte, at int64) {
-	c := &s.clients[i]
 	switch op {
 	case frame.Ping:
 		s.out = frame.Append(s.out[:0], frame.Pong, payload, s.mask)
-		s.err = errors.Join(s.err, s.send(c, s.out))
+		s.err = errors.Join(s.err, s.Send(i, s.out))
 		return
 	case frame.Close:
 		s.err = errors.Join(s.err, fmt.Errorf("the target closed the connection: %q", payload[min(2, len(payload)):]))
@@ -319,7 +330,7 @@ func (s *Swarm) hear(i int, payload []byte, at int64) {
 		s.err = errors.Join(s.err, h.Err)
 	}
 	if h.Reply != nil {
-		s.err = errors.Join(s.err, s.say(c, h.Reply))
+		s.err = errors.Join(s.err, s.Say(i, h.Reply))
 	}
 	if c.state == joining {
 		if c.joined += uint16(h.Joined); int(c.joined) >= s.opts.Codec.Confirms(who) {
@@ -328,14 +339,46 @@ func (s *Swarm) hear(i int, payload []byte, at int64) {
 	}
 }
 
-// send writes what is small enough that an empty socket buffer takes it whole.
-func (s *Swarm) send(c *client, b []byte) error {
-	n, err := unix.Write(int(c.fd), b)
+// What is waited for on a socket that is connected.
+const receiving = unix.EPOLLIN | unix.EPOLLRDHUP
+
+// Send writes whole frames, or the request, on client i's socket; what that does not take goes out as soon as it does. Any goroutine
+// may call it for a client that is ready, while another receives.
+func (s *Swarm) Send(i int, b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if held := s.pending[i]; len(held) > 0 {
+		s.pending[i] = append(held, b...)
+		return nil
+	}
+	rest, err := s.write(i, b)
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	s.pending[i] = append([]byte(nil), rest...)
+	return s.watch(unix.EPOLL_CTL_MOD, i, receiving|unix.EPOLLOUT)
+}
+
+// flush writes what waited.
+func (s *Swarm) flush(i int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rest, err := s.write(i, s.pending[i])
 	if err != nil {
-		return fmt.Errorf("write: %w", err)
+		return err
 	}
-	if n < len(b) {
-		return errors.New("write: the socket took a part only")
+	if s.pending[i] = rest; len(rest) > 0 {
+		return nil
 	}
-	return nil
+	delete(s.pending, i)
+	return s.watch(unix.EPOLL_CTL_MOD, i, receiving)
+}
+
+// write returns what the socket did not take.
+func (s *Swarm) write(i int, b []byte) (rest []byte, err error) {
+	n, err := unix.Write(int(s.clients[i].fd), b)
+	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+		return nil, fmt.Errorf("write: %w", err)
+	}
+	return b[max(n, 0):], nil
 }
