@@ -192,8 +192,10 @@ func (b *browser) call(session, method string, params, result any) {
 // open loads an address in a theme and width, and waits until it is there. Events from before are forgotten.
 func (b *browser) open(url, theme string, width int) {
 	b.t.Helper()
-	b.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": theme}}}, nil)
-	b.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
+	features := []map[string]string{{"name": "prefers-color-scheme", "value": theme}}
+	b.do("Emulation.setEmulatedMedia", map[string]any{"features": features}, nil)
+	screen := map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+	b.do("Emulation.setDeviceMetricsOverride", screen, nil)
 	b.mu.Lock()
 	b.events = nil
 	b.mu.Unlock()

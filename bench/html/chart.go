@@ -87,7 +87,8 @@ func newChart(title, about, metric string, x xAxis, curves []curve) (c chart, ok
 	px := func(v float64) float64 { return plotLeft + (v-x.lo)/(x.hi-x.lo)*(plotRight-plotLeft) }
 	py := func(v float64) float64 { return plotBottom - y.share(v)*(plotBottom-plotTop) }
 	if x.warmup && x.lo < 0 {
-		c.Warmup = "M" + short(plotLeft) + " " + short(plotTop) + "V" + short(plotBottom) + "H" + short(px(0)) + "V" + short(plotTop) + "z"
+		c.Warmup = "M" + short(plotLeft) + " " + short(plotTop) + "V" + short(plotBottom) +
+			"H" + short(px(0)) + "V" + short(plotTop) + "z"
 	}
 	var grid strings.Builder
 	for _, v := range y.ticks {

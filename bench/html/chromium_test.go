@@ -112,11 +112,13 @@ const lookAround = `(() => {
     }));
   }
   for (const line of document.querySelectorAll(".bars")) {
-    const boxes = [...line.children].map(e => ({e, r: (e.tagName === "svg" ? e : e).getBoundingClientRect()}));
+    const boxes = [...line.children].map(e => ({e, r: e.getBoundingClientRect()}));
     for (let i = 0; i + 1 < boxes.length; i++) {
       const a = boxes[i].r, b = boxes[i + 1].r;
-      if (a.top === b.top && a.right > b.left + 1) found.overlaps.push("bars: " + boxes[i].e.textContent + " / " + boxes[i + 1].e.textContent);
-      if (boxes[i].e.scrollWidth > boxes[i].e.clientWidth + 1) found.overlaps.push("bars: " + boxes[i].e.textContent + " is cut");
+      const name = boxes[i].e.textContent;
+      if (a.top < b.bottom && b.top < a.bottom && a.left < b.left && a.right > b.left + 1)
+        found.overlaps.push("bars: " + name + " / " + boxes[i + 1].e.textContent);
+      if (boxes[i].e.scrollWidth > boxes[i].e.clientWidth + 1) found.overlaps.push("bars: " + name + " is cut");
     }
   }
   const channels = c => c.match(/[\d.]+/g).map(Number);

@@ -62,8 +62,9 @@ func TestDrawingsAreWellFormed(t *testing.T) {
 func TestReportSaysWhatWasMeasured(t *testing.T) {
 	page := write(t, sample(1, 4, 3))
 	for _, want := range []string{
-		"VALID", "gatecast-http", "v0.9.2-14-gfb288d2", "server CPU per delivery", "ratio to raw", "response p99", "last receiver p99",
-		"server memory (RSS)", "Response by percentile", "Last receiver by percentile", "Response p50 over time", "Response p99 over time",
+		"VALID", "gatecast-http", "v0.9.2-14-gfb288d2", "server CPU per delivery", "ratio to raw", "response p99",
+		"last receiver p99", "server memory (RSS)",
+		"Response by percentile", "Last receiver by percentile", "Response p50 over time", "Response p99 over time",
 		"Server CPU over time", "Server memory (RSS) over time", "1,200,000", "dashed line: raw", "switches/delivery", "AMD EPYC 7B13",
 		`-note &#39;it&#39;\&#39;&#39;s a sample&#39;`, "open loop at 20/s",
 	} {
@@ -81,7 +82,9 @@ func TestInvalidResultIsNotRanked(t *testing.T) {
 	d.Results[0].Summarise()
 	d.Conclude()
 	page := write(t, d)
-	for _, want := range []string{"<title>INVALID", "INVALID: no ranking", "2 of 1000 messages lost", "raw-batch", `<td class="bad">2</td>`} {
+	for _, want := range []string{
+		"<title>INVALID", "INVALID: no ranking", "2 of 1000 messages lost", "raw-batch", `<td class="bad">2</td>`,
+	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %q", want)
 		}
@@ -113,7 +116,9 @@ func TestVerdict(t *testing.T) {
 		{"a threshold is met", met, "good", []string{"VALID", "met"}},
 		{"a threshold is missed", missed, "warn", []string{"THRESHOLD MISSED", "too slow", "1 missed"}},
 		{"interrupted", partial, "warn", []string{"PARTIAL", "Ended before all runs were made"}},
-		{"invalid and interrupted", spoil(sample(3, 3, 2)), "bad", []string{"INVALID and PARTIAL", "12 of 400000 messages lost", "the harness: the generator fell behind"}},
+		{"invalid and interrupted", spoil(sample(3, 3, 2)), "bad", []string{
+			"INVALID and PARTIAL", "12 of 400000 messages lost", "the harness: the generator fell behind",
+		}},
 		{"interrupted at once", empty, "bad", []string{"NOTHING MEASURED and PARTIAL", "No run was finished"}},
 	} {
 		page := write(t, c.d)

@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/gatecast/gatecast/bench/ledger"
 	"github.com/gatecast/gatecast/bench/result"
 )
@@ -45,8 +43,9 @@ var sampleTitles = []struct{ scenario, title, cost string }{
 // sample is a document as a suite makes it: the same one each time.
 func sample(results, targets, repeats int) *result.Document {
 	d := &result.Document{
-		Schema: result.Schema, Command: []string{"gatecast", "bench", "suite", "-target", "raw,raw-batch,gatecast", "-note", "it's a sample"},
-		Began: time.Date(2026, 11, 22, 19, 30, 0, 0, time.UTC), Seconds: 1543.2,
+		Schema:  result.Schema,
+		Command: []string{"gatecast", "bench", "suite", "-target", "raw,raw-batch,gatecast", "-note", "it's a sample"},
+		Began:   time.Date(2026, 11, 22, 19, 30, 0, 0, time.UTC), Seconds: 1543.2,
 		Environment: result.Environment{
 			Commit: "fb288d2c0a1b", Go: "go1.26.8", Kernel: "6.1.0-38-amd64", CPU: "AMD EPYC 7B13", CPUs: 2, Memory: 16 << 30,
 			Files: 1 << 20, Load: "0.31 0.42 0.40", Noise999: 1.4, NoiseMax: 512,
@@ -93,22 +92,35 @@ func sampleRun(source *rand.Rand, scenario, cost string, target, repeat int) *re
 	run.Add("harness-ns"+cost[len("server-ns"):], 1100*noise())
 	run.Compare("deliveries/s", 20_000*noise())
 	base := 2e5 * t.slow
-	times := func(factor float64) *hdrhistogram.Histogram {
-		h := hdrhistogram.New(1, int64(time.Minute), 3)
-		for range 20_000 {
-			v := base * factor * (0.4 + source.ExpFloat64())
-			if source.IntN(500) == 0 {
-				v += source.ExpFloat64() * 8e6
+	latency := func(name string, factor float64, compare bool) {
+		const n = 20_000
+		most := 0.0
+		at := func(p float64) float64 { // nearly exponential, with a tail that all share
+			v := base * factor * (0.4 - math.Log(1-p)) * (1 + source.Float64()*0.02)
+			if p > 0.998 {
+				v += 8e6 * -math.Log((1-p)/0.002) * (1 + source.Float64()*0.2)
 			}
-			_ = h.RecordValue(int64(v))
+			most = max(most, v)
+			return most
 		}
-		return h
+		spectrum := result.Spectrum{Name: name}
+		for k := 0; math.Pow(2, -float64(k)/4)*n >= 1; k++ {
+			p := 1 - math.Pow(2, -float64(k)/4)
+			spectrum.Points = append(spectrum.Points, result.Point{Percentile: 100 * p, NS: int64(at(p))})
+		}
+		spectrum.Points = append(spectrum.Points, result.Point{Percentile: 100, NS: int64(most * 1.2)})
+		run.Spectra = append(run.Spectra, spectrum)
+		for i, q := range []string{"p50", "p90", "p99", "p99.9", "max"} {
+			m := result.Metric{Name: name + "-" + q + "-ns", Value: float64(spectrum.Points[i*len(spectrum.Points)/5].NS)}
+			m.Compare = compare && (q == "p50" || q == "p99")
+			run.Metrics = append(run.Metrics, m)
+		}
 	}
-	run.Latency("response", times(1), true)
-	run.Latency("service", times(0.95), false)
-	run.Latency("first", times(0.1), false)
-	run.Latency("median", times(1), false)
-	run.Latency("last", times(2), true)
+	latency("response", 1, true)
+	latency("service", 0.95, false)
+	latency("first", 0.1, false)
+	latency("median", 1, false)
+	latency("last", 2, true)
 	run.Add("switches/delivery", 0.013*noise())
 	run.Add("rss-B", 14e6+rss*1000)
 	run.Add("slab-B/conn", 3800*noise())

@@ -60,7 +60,8 @@ func newVerdict(d *result.Document) verdict {
 		v.Class, v.Word, v.Text = "bad", "NOTHING MEASURED", "No run was finished."
 	case !d.Valid:
 		v.Class, v.Word = "bad", "INVALID"
-		v.Text = fmt.Sprintf("Invalid: %d of %s. No number of such a result means anything, so none is shown.", invalid, plural(results, "result"))
+		v.Text = fmt.Sprintf("Invalid: %d of %s. No number of such a result means anything, so none is shown.",
+			invalid, plural(results, "result"))
 	case d.Partial:
 		v.Class, v.Word = "warn", "PARTIAL"
 		v.Text = "Ended before all runs were made. Those here are valid, but fewer than asked for."
