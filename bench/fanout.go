@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/crew"
 	"github.com/gatecast/gatecast/bench/ledger"
@@ -29,10 +31,22 @@ const (
 type delivery struct {
 	*site
 	crew  crew.Crew
-	pub   *load.Publisher
-	sizes []int // members of each group
-	start int64 // the first publication is due
-	from  int64 // measuring begins
+	pub   publisher
+	sizes []int  // members of each group
+	each  string // what costs are divided by: "delivery", or "message" if each has one receiver
+	start int64  // the first publication is due
+	from  int64  // measuring begins
+}
+
+// publisher is who publishes: one socket, or those of the receivers.
+type publisher interface {
+	Open(ctx context.Context, s load.Schedule, count int, alive func() error) error
+	Window(ctx context.Context, window int, duration time.Duration, completed func() int, alive func() error) error
+	Completed()
+	Sent() []uint32
+	Last() int64
+	Lag() *hdrhistogram.Histogram
+	Close() error
 }
 
 // fanout publishes to groups whose members are all here, and times every delivery.
@@ -73,8 +87,12 @@ func (s *site) assemble(ctx context.Context) (_ *delivery, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d.pub, err = load.Open(ctx, load.Options{Addr: s.in.Addrs()[0], Codec: c, Plan: s.plan(), Run: run, Size: s.o.Size})
-	return d, err
+	pub, err := load.Open(ctx, load.Options{Addr: s.in.Addrs()[0], Codec: c, Plan: s.plan(), Run: run, Size: s.o.Size})
+	if err != nil {
+		return nil, err
+	}
+	d.pub = pub
+	return d, nil
 }
 
 // openCrew opens the receivers of a run, not connected yet.
@@ -200,17 +218,19 @@ func (d *delivery) result(t crew.Tally, m metered) *result.Run {
 	}
 	d.judgeHarness(run, t, m)
 	per := func(v time.Duration) float64 { return float64(v) / float64(m.deliveries) }
-	run.Compare("server-ns/delivery", per(m.server.CPU))
-	run.Add("server-user-ns/delivery", per(m.server.User))
-	run.Add("server-system-ns/delivery", per(m.server.System))
-	run.Add("harness-ns/delivery", per(m.harness.CPU))
-	run.Compare("deliveries/s", float64(m.deliveries)/m.elapsed.Seconds())
+	run.Compare("server-ns/"+d.each, per(m.server.CPU))
+	run.Add("server-user-ns/"+d.each, per(m.server.User))
+	run.Add("server-system-ns/"+d.each, per(m.server.System))
+	run.Add("harness-ns/"+d.each, per(m.harness.CPU))
+	run.Compare(map[string]string{"delivery": "deliveries/s", "message": "messages/s"}[d.each], float64(m.deliveries)/m.elapsed.Seconds())
 	run.Latency("response", t.Times.Response, true)
 	run.Latency("service", t.Times.Service, false)
-	run.Latency("first", t.Times.First, false)
-	run.Latency("median", t.Times.Median, false)
-	run.Latency("last", t.Times.Last, true)
-	run.Add("switches/delivery", float64(m.server.Switches)/float64(m.deliveries))
+	if t.Times.First.TotalCount() > 0 {
+		run.Latency("first", t.Times.First, false)
+		run.Latency("median", t.Times.Median, false)
+		run.Latency("last", t.Times.Last, true)
+	}
+	run.Add("switches/"+d.each, float64(m.server.Switches)/float64(m.deliveries))
 	run.Add("rss-B", float64(m.now.RSS))
 	run.Add("fds", float64(m.now.Files))
 	run.Series = series(d.from, t.Seconds, m.seconds)
@@ -224,9 +244,10 @@ func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
 		if busy > maxBusy {
 			run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*busy))
 		}
+		judgeClocks(run, t)
 		return
 	}
-	lag := time.Duration(d.pub.Lag.ValueAtQuantile(99))
+	lag := time.Duration(d.pub.Lag().ValueAtQuantile(99))
 	allowed := load.AllowedLag(d.o.MaxLag, time.Duration(t.Times.Response.ValueAtQuantile(99)))
 	if lag > allowed {
 		run.Harness = append(run.Harness, fmt.Sprintf("the generator fell behind: p99 of its lag is %v, allowed %v", lag.Round(time.Microsecond), allowed.Round(time.Microsecond)))
@@ -234,31 +255,10 @@ func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
 	if busy > maxBusy {
 		run.Harness = append(run.Harness, fmt.Sprintf("the harness needed %.0f %% of a core, so latencies are its own", 100*busy))
 	}
+	judgeClocks(run, t)
 	run.Add("lag-p99-ns", float64(lag))
 }
 
-// series puts together what receivers and meter saw of each second.
-func series(from int64, seconds []crew.Second, readings []reading) (out []result.Second) {
-	for _, s := range seconds {
-		out = append(out, result.Second{
-			At: time.Duration(s.At - from).Seconds(), Delivered: s.Response.TotalCount(),
-			P50: s.Response.ValueAtQuantile(50), P99: s.Response.ValueAtQuantile(99), Max: s.Response.Max(),
-		})
-		judgeClocks(run, t)
-	}
-	for i, r := range readings[1:] {
-		before := readings[i]
-		k := int((before.at - from + int64(time.Second)/2) / int64(time.Second))
-		for j := range out {
-			if int(out[j].At+0.5) == k && out[j].RSS == 0 {
-				out[j].CPU = float64(r.server.Since(before.server).CPU) / float64(r.at-before.at)
-				out[j].RSS, out[j].Conns = r.server.RSS, r.connected
-			}
-		}
-	judgeClocks(run, t)
-	}
-	return out
-}
 // maxDoubt is the share of the median latency by which clocks may be apart.
 const maxDoubt = 0.1
 
@@ -275,3 +275,23 @@ func judgeClocks(run *result.Run, t crew.Tally) {
 	}
 }
 
+// series puts together what receivers and meter saw of each second.
+func series(from int64, seconds []crew.Second, readings []reading) (out []result.Second) {
+	for _, s := range seconds {
+		out = append(out, result.Second{
+			At: time.Duration(s.At - from).Seconds(), Delivered: s.Response.TotalCount(),
+			P50: s.Response.ValueAtQuantile(50), P99: s.Response.ValueAtQuantile(99), Max: s.Response.Max(),
+		})
+	}
+	for i, r := range readings[1:] {
+		before := readings[i]
+		k := int((before.at - from + int64(time.Second)/2) / int64(time.Second))
+		for j := range out {
+			if int(out[j].At+0.5) == k && out[j].RSS == 0 {
+				out[j].CPU = float64(r.server.Since(before.server).CPU) / float64(r.at-before.at)
+				out[j].RSS, out[j].Conns = r.server.RSS, r.connected
+			}
+		}
+	}
+	return out
+}

@@ -83,6 +83,7 @@ func allScenarios() []*scenario {
 		},
 		groups(),
 		notify(),
+		echo(),
 		{
 			name: "idle", about: "connections that do nothing: memory and CPU of each", run: hold,
 			takes: []string{"conns", "groups", "per-conn", "window", "loops", "login", "users", "settle", "duration"}, cost: "rss-B/conn",
@@ -111,7 +112,7 @@ func (s *scenario) threshold() string {
 // title names a scenario with what makes it another one; unique in a document.
 func (s *scenario) title(o result.Options) string {
 	title := fmt.Sprintf("%s, %d connections", s.name, o.Conns)
-	if o.Groups > 1 && !s.personal {
+	if slices.Contains(s.takes, "groups") && o.Groups > 1 {
 		title += fmt.Sprintf(", each in %d of %d groups", o.PerConn, o.Groups)
 	}
 	switch {
@@ -120,6 +121,9 @@ func (s *scenario) title(o result.Options) string {
 		title += fmt.Sprintf(", %d in flight", o.Window)
 	default:
 		title += fmt.Sprintf(", %g/s", o.Rate)
+	}
+	if o.Batch > 1 {
+		title += fmt.Sprintf(", %d to a write", o.Batch)
 	}
 	if o.Zipf > 0 {
 		title += fmt.Sprintf(", zipf %g", o.Zipf)

@@ -25,7 +25,8 @@ type Options struct {
 	Run      uint32           `json:"run"`   // in the stamps
 	Rate     float64          `json:"rate"`  // handshakes due a second; 0 = as fast as they are answered
 	Inflight int              `json:"inflight"`
-	Clock    int64            `json:"-"` // added to this machine's times of arrival: so far the publisher's clock is ahead
+	Single   bool             `json:"single"` // publications have one receiver each: first, median and last are not kept
+	Clock    int64            `json:"-"`      // added to this machine's times of arrival: so far the publisher's clock is ahead
 }
 
 // Crew is the receivers of a run. Connect, Receive, Stop, Balance, Close are called in this order by one goroutine; State may be

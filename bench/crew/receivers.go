@@ -17,6 +17,7 @@ import (
 type receivers struct {
 	// static
 	members []int // of each group, in this crew
+	single  bool  // each publication has one receiver
 	clock   int64 // added to this machine's times, so that they are the coordinator's
 
 	// owned by whoever connects
@@ -40,7 +41,7 @@ type receivers struct {
 
 func newReceivers(o Options) *receivers {
 	r := &receivers{
-		members: make([]int, o.Plan.Groups), arrived: make([][]Arrival, o.Plan.Groups), clock: o.Clock,
+		members: make([]int, o.Plan.Groups), arrived: make([][]Arrival, o.Plan.Groups), clock: o.Clock, single: o.Single,
 		response: load.NewHistogram(), service: load.NewHistogram(), logins: Logins{load.NewHistogram(), load.NewHistogram()},
 		ledger: ledger.New(o.Run, o.Count, func(i int) []uint32 { return o.Plan.Of(o.First + i) }),
 	}
@@ -75,24 +76,32 @@ func (r *receivers) Receive(client int, s ledger.Stamp, at int64) {
 		return
 	}
 	r.delivered.Add(1)
+	response, timed := at-s.Due, s.Due >= r.from
+	if timed {
+		load.Record(r.response, response)
+		load.Record(r.service, at-s.Sent)
+		load.Record(r.second(at), response)
+	}
+	if r.single || r.spread(s, response, timed) {
+		if done := r.completed.Add(1); r.onComplete != nil {
+			r.onComplete(s.Group, done)
+		}
+	}
+}
+
+// spread enters an arrival into those of its publication and reports whether everybody has that now.
+func (r *receivers) spread(s ledger.Stamp, response int64, timed bool) (complete bool) {
 	group := r.arrived[s.Group]
 	for len(group) <= int(s.Seq) {
 		group = append(group, Arrival{})
 	}
 	r.arrived[s.Group] = group
-	a, all, response := &group[s.Seq], uint32(r.members[s.Group]), at-s.Due
+	a, all := &group[s.Seq], uint32(r.members[s.Group])
 	a.N++
-	if s.Due >= r.from {
-		load.Record(r.response, response)
-		load.Record(r.service, at-s.Sent)
-		load.Record(r.second(at), response)
+	if timed {
 		a.enter(response, all)
 	}
-	if a.N == all {
-		if done := r.completed.Add(1); r.onComplete != nil {
-			r.onComplete(s.Group, done)
-		}
-	}
+	return a.N == all
 }
 
 // secondDigits is the precision of a second's histogram: a small one, for there may be hours of them.

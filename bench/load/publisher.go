@@ -42,7 +42,7 @@ type Publisher struct {
 	payload []byte
 	message []byte
 	out     []byte // frames the kernel has not taken yet
-	Lag     *hdrhistogram.Histogram
+	lag     *hdrhistogram.Histogram
 }
 
 // self is the publisher as codecs know it.
@@ -69,7 +69,7 @@ func Open(ctx context.Context, opts Options) (*Publisher, error) {
 	defer conn.Close()
 	p := &Publisher{
 		opts: opts, pick: opts.Plan.Picker(uint64(opts.Run)), sent: make([]uint32, opts.Plan.Groups),
-		buf: make([]byte, 64<<10), Lag: NewHistogram(),
+		buf: make([]byte, 64<<10), lag: NewHistogram(),
 	}
 	if err := p.login(ctx, conn); err != nil {
 		return nil, fmt.Errorf("log the publisher in: %w", err)
@@ -144,6 +144,9 @@ func (p *Publisher) say(message []byte) {
 // Last is when the last publication was due; 0 before the first.
 func (p *Publisher) Last() int64 { return p.last }
 
+// Lag is how late publications were, of which the target knows nothing: from when each was due to when that was noticed.
+func (p *Publisher) Lag() *hdrhistogram.Histogram { return p.lag }
+
 // Sent is how many publications went to each group.
 func (p *Publisher) Sent() []uint32 { return p.sent }
 
@@ -153,8 +156,7 @@ func (p *Publisher) Close() error { return errors.Join(unix.Close(p.fd), unix.Cl
 // Completed tells a windowed publisher that a publication has reached everybody. Any goroutine may call it while the publisher
 // is open.
 func (p *Publisher) Completed() {
-	one := [8]byte{1}
-	_, _ = unix.Write(p.wake, one[:])
+	poke(p.wake)
 }
 
 // Urgently runs publish on a real-time thread, if the system allows it: a publisher needs little time, but at once, also while a
@@ -175,7 +177,7 @@ func (p *Publisher) Open(ctx context.Context, s Schedule, count int, alive func(
 	for sent < count || len(p.out) > 0 {
 		now := ledger.Now()
 		for due := min(s.Passed(now), count); noticed < due; noticed++ {
-			Record(p.Lag, now-s.Due(noticed))
+			Record(p.lag, now-s.Due(noticed))
 		}
 		for sent < noticed && len(p.out) == 0 {
 			p.build(sent, s.Due(sent))
@@ -224,10 +226,7 @@ func (p *Publisher) build(k int, due int64) {
 	stamp := ledger.Stamp{Run: p.opts.Run, Group: group, Seq: p.sent[group], Due: due, Sent: ledger.Now()}
 	p.sent[group]++
 	p.last = due
-	p.payload = stamp.Append(p.payload[:0])
-	for len(p.payload) < p.opts.Size {
-		p.payload = append(p.payload, 'x')
-	}
+	p.payload = pad(stamp.Append(p.payload[:0]), p.opts.Size)
 	p.message = p.opts.Codec.Publish(p.message[:0], stamp.Group, p.payload)
 	p.out = frame.Append(p.out, p.opts.Codec.Op(), p.message, [4]byte{byte(k), 0x5a, byte(k >> 8), 0xa5})
 }

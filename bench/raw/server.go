@@ -41,6 +41,7 @@ type loop struct {
 	conns  map[int32]*conn // by descriptor
 	groups map[uint32][]*conn
 	buf    []byte
+	echoes []byte // being built
 
 	mu    sync.Mutex
 	queue []batch // from the publisher's loop
@@ -57,6 +58,7 @@ type batch struct {
 type conn struct {
 	fd        int32
 	publisher bool
+	echo      bool
 	upgraded  bool
 	groups    []uint32
 	in        []byte // unfinished request or frame
@@ -255,6 +257,8 @@ func (l *loop) handle(c *conn, events uint32) {
 	switch {
 	case c.publisher:
 		l.publish(c, l.buf[:n])
+	case c.echo:
+		l.echo(c, l.buf[:n])
 	case !c.upgraded:
 		l.upgrade(c, l.buf[:n])
 	} // a member has nothing to say
@@ -264,6 +268,7 @@ var (
 	headEnd    = []byte("\r\n\r\n")
 	keyHeader  = []byte("\r\nSec-WebSocket-Key: ")
 	publishing = []byte("GET /publish ")
+	echoing    = []byte("GET /echo ")
 	joining    = []byte("GET /group/")
 )
 
@@ -283,7 +288,7 @@ func (l *loop) upgrade(c *conn, b []byte) {
 		l.end(c)
 		return
 	}
-	c.upgraded, c.publisher = true, bytes.HasPrefix(b, publishing)
+	c.upgraded, c.publisher, c.echo = true, bytes.HasPrefix(b, publishing), bytes.HasPrefix(b, echoing)
 	if list, ok := bytes.CutPrefix(b, joining); ok && !c.list(list) {
 		l.end(c)
 		return
@@ -357,6 +362,21 @@ func (l *loop) publish(c *conn, b []byte) {
 		l.spread(p)
 	}
 	c.in = append(c.in[:0], b...)
+}
+
+// echo sends what one read brought back to where it came from, in one sendto.
+func (l *loop) echo(c *conn, b []byte) {
+	if len(c.in) > 0 {
+		c.in = append(c.in, b...)
+		b = c.in
+	}
+	l.echoes = l.echoes[:0]
+	for payload, n := unmask(b); n > 0; payload, n = unmask(b) {
+		l.echoes = frame.AppendServer(l.echoes, frame.Text, payload)
+		b = b[n:]
+	}
+	c.in = append(c.in[:0], b...)
+	l.send(c, l.echoes)
 }
 
 // unmask returns the payload of the client frame that b begins with, in place, and the frame's length; 0 if it is not whole.
