@@ -60,7 +60,7 @@ type Options struct {
 	Nodes    int           `json:"nodes"`
 	Procs    int           `json:"procs"`  // processes of receivers on this machine
 	Agents   int           `json:"agents"` // processes of receivers elsewhere
-	Loops    int           `json:"loops"` // event loops of targets that let one choose
+	Loops    int           `json:"loops"`  // event loops of targets that let one choose
 	Login    string        `json:"login"`
 	Users    int           `json:"users"` // distinct users; 0 = one a connection
 	Warmup   time.Duration `json:"warmup_ns"`
