@@ -36,7 +36,7 @@ const application = "gatechannels.asgi:application"
 const backlog = 2048
 
 // daphne serves with one process: its only way to more on one port is a supervisor that hands it a socket.
-var daphne = channelsTarget{
+var daphne = &channelsTarget{
 	server:  "daphne",
 	about:   "Django Channels on daphne (one process) with channels_redis, capacity raised so that it drops nothing",
 	workers: func(Options) int { return 1 },
@@ -51,7 +51,7 @@ var daphne = channelsTarget{
 }
 
 // uvicorn's workers share the socket.
-var uvicorn = channelsTarget{
+var uvicorn = &channelsTarget{
 	server:  "uvicorn",
 	about:   "Django Channels on uvicorn (-loops = workers) with channels_redis, capacity raised so that it drops nothing",
 	workers: func(o Options) int { return max(o.Loops, 1) },
@@ -69,16 +69,16 @@ var uvicorn = channelsTarget{
 }
 
 // Name is the server's.
-func (t channelsTarget) Name() string { return t.server }
+func (t *channelsTarget) Name() string { return t.server }
 
 // About says what runs.
-func (t channelsTarget) About() string { return t.about }
+func (t *channelsTarget) About() string { return t.about }
 
 // channelsMost is how many groups fit into the request line of a member: 16 KB in daphne.
 const channelsMost = 1000
 
 // Cannot is what the Django project has not.
-func (channelsTarget) Cannot(o Options) string {
+func (*channelsTarget) Cannot(o Options) string {
 	switch {
 	case noLogin(o) != "":
 		return noLogin(o)
@@ -89,7 +89,7 @@ func (channelsTarget) Cannot(o Options) string {
 }
 
 // Start starts Redis and then a server a node, all with the project in a directory of its own.
-func (t channelsTarget) Start(ctx context.Context, o Options) (_ Instance, err error) {
+func (t *channelsTarget) Start(ctx context.Context, o Options) (_ Instance, err error) {
 	redis, err := findDebian("redis-server", "redis-server")
 	if err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (c *channelsInstance) startRedis(ctx context.Context, binary string) (socke
 }
 
 // startServers starts a server a node and waits until all their workers serve.
-func (c *channelsInstance) startServers(ctx context.Context, t channelsTarget, o Options, python, socket string) error {
+func (c *channelsInstance) startServers(ctx context.Context, t *channelsTarget, o Options, python, socket string) error {
 	workers := t.workers(o)
 	var stage []family
 	var said []*lines

@@ -172,12 +172,13 @@ func TestRivalsSayWhatTheyCannot(t *testing.T) {
 		{uvicorn, Options{PerConn: 2000}, "1000 fit"},
 		{nchanTarget{}, Options{HTTP: true, PerConn: 3}, ""},
 		{nchanTarget{}, Options{Speaks: true, PerConn: 1}, ""},
+		{nchanTarget{}, Options{PerConn: 3}, "publish by HTTP"},
 		{nchanTarget{}, Options{Speaks: true, PerConn: 2}, "all of its groups"},
 		{nchanTarget{}, Options{Moves: true}, "stay in the groups"},
 		{nchanTarget{}, Options{Nodes: 2}, "one nginx"},
 		{nchanTarget{}, Options{Personal: true}, "no groups by themselves"},
 		{nchanTarget{}, Options{Login: "jwt"}, "no login"},
-		{nchanTarget{}, Options{PerConn: 300}, "255"},
+		{nchanTarget{}, Options{HTTP: true, PerConn: 300}, "255"},
 	} {
 		if got := tt.target.Cannot(tt.options); (got == "") != (tt.says == "") || !strings.Contains(got, tt.says) {
 			t.Errorf("%s.Cannot(%+v) = %q, want %q", tt.target.Name(), tt.options, got, tt.says)
@@ -204,7 +205,7 @@ func TestRivalsThatAreNotInstalledSayHowToInstallThem(t *testing.T) {
 func TestChannelsThatDoNotStartLeaveNothing(t *testing.T) {
 	needChannels(t)
 	t.Setenv("TMPDIR", t.TempDir())
-	broken := daphne
+	broken := *daphne
 	broken.args = func(addr netip.AddrPort, workers int) []string { return []string{"no_such_module:application"} }
 	in, err := broken.Start(t.Context(), Options{Conns: 1})
 	if err == nil {
@@ -252,4 +253,13 @@ func TestFamilyKnowsItsChildrenAndEndsThem(t *testing.T) {
 func running(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+func TestRivalsAreFoundTogether(t *testing.T) {
+	if found, err := Find([]string{"daphne", "uvicorn", "nchan"}); err != nil || len(found) != 3 {
+		t.Errorf("Find = %v, %v", found, err)
+	}
+	if _, err := Find([]string{"daphne", "uvicorn", "daphne"}); err == nil || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("Find of one twice = %v", err)
+	}
 }
