@@ -12,7 +12,7 @@ func TestReceiversInSeveralProcesses(t *testing.T) {
 	for _, line := range []string{
 		"fanout -target raw -procs 3 -conns 50",
 		"fanout -target raw -procs 3 -conns 50 -window 8",
-		"notify -target raw -procs 2 -conns 20 -window 4",
+		"notify -target raw -procs 2 -conns 20 -rate 100",
 		"idle -target raw -procs 2 -conns 20",
 	} {
 		words := strings.Fields(line)
