@@ -75,6 +75,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return runSuite(ctx, rest, stdout, stderr)
 	case agent.Command:
 		return exitOK, joinAgents(ctx, args[1:], stderr)
+	case selfcheckCommand:
+		return selfcheck(ctx, rest, stdout, stderr)
+	case target.BareCommand:
+		return exitOK, target.ServeBare(ctx, rest, stdout, stderr)
 	case target.RawCommand:
 		return exitOK, target.ServeRaw(ctx, rest, stdout, stderr)
 	case target.NATSCommand:
@@ -146,6 +150,7 @@ func help(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %-10s %s\n", s.name, about)
 	}
+	fmt.Fprint(w, "\nIs the yardstick one: gatecast bench selfcheck [flags]\n")
 	fmt.Fprint(w, "\nSeveral at once: gatecast bench suite NAME [flags]\n\n")
 	for _, s := range suites() {
 		fmt.Fprintf(w, "  %-10s %s\n", s.name, s.about)

@@ -67,17 +67,11 @@ type conn struct {
 
 // Listen opens a server.
 func Listen(opts Options) (*Server, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := listen(opts.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("socket: %w", err)
+		return nil, err
 	}
 	s := &Server{opts: opts, listen: fd}
-	err = errors.Join(
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1), // accepted sockets inherit it
-		unix.Bind(fd, &unix.SockaddrInet4{Port: int(opts.Addr.Port()), Addr: opts.Addr.Addr().As4()}),
-		unix.Listen(fd, 4096),
-	)
 	for i := 0; i < max(opts.Loops, 1) && err == nil; i++ {
 		err = s.addLoop()
 	}
@@ -86,6 +80,22 @@ func Listen(opts Options) (*Server, error) {
 		return nil, fmt.Errorf("listen on %s: %w", opts.Addr, err)
 	}
 	return s, nil
+}
+
+func listen(addr netip.AddrPort) (fd int, err error) {
+	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1), // accepted sockets inherit it
+		unix.Bind(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}),
+		unix.Listen(fd, 4096),
+	)
+	if err != nil {
+		return -1, errors.Join(fmt.Errorf("listen on %s: %w", addr, err), unix.Close(fd))
+	}
+	return fd, nil
 }
 
 func (s *Server) addLoop() error {
@@ -108,8 +118,10 @@ func (s *Server) addLoop() error {
 }
 
 // Addr is where it listens.
-func (s *Server) Addr() (netip.AddrPort, error) {
-	sa, err := unix.Getsockname(s.listen)
+func (s *Server) Addr() (netip.AddrPort, error) { return address(s.listen) }
+
+func address(fd int) (netip.AddrPort, error) {
+	sa, err := unix.Getsockname(fd)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -282,9 +294,8 @@ func (l *loop) upgrade(c *conn, b []byte) {
 		c.in = append([]byte(nil), b...)
 		return
 	}
-	_, after, found := bytes.Cut(b[:end+2], keyHeader)
-	key, _, _ := bytes.Cut(after, headEnd[:2])
-	if !found {
+	answer, ok := accepted(b[:end+2])
+	if !ok {
 		l.end(c)
 		return
 	}
@@ -293,28 +304,35 @@ func (l *loop) upgrade(c *conn, b []byte) {
 		l.end(c)
 		return
 	}
-	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + frame.Accept(string(key)) + "\r\n\r\n"
 	rest := append([]byte(nil), b[end+4:]...)
 	c.in = nil
 	if c.publisher {
-		l.send(c, []byte(answer))
+		l.send(c, answer)
 		l.publish(c, rest)
 		return
 	}
 	to := l.server.loops[int(c.fd)%len(l.server.loops)]
 	if to == l {
 		l.join(c)
-		l.send(c, []byte(answer))
+		l.send(c, answer)
 		return
 	}
 	// The other loop joins it before the answer goes out, so that a client told of its upgrade is a member.
 	delete(l.conns, c.fd)
 	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(c.fd), nil)
-	c.out = []byte(answer)
+	c.out = answer
 	to.mu.Lock()
 	to.adopt = append(to.adopt, c)
 	to.mu.Unlock()
 	to.poke()
+}
+
+// accepted is the answer to a request's head; ok is false if that is no upgrade.
+func accepted(head []byte) (answer []byte, ok bool) {
+	_, after, ok := bytes.Cut(head, keyHeader)
+	key, _, _ := bytes.Cut(after, headEnd[:2])
+	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+		frame.Accept(string(key)) + "\r\n\r\n"), ok
 }
 
 // list reads the groups of a member's path, "0,7 HTTP/1.1…", and reports whether they are numbers.
