@@ -62,6 +62,7 @@ func All() []Target {
 	return []Target{
 		rawTarget{}, rawTarget{batch: true}, gatecastTarget{}, gatecastTarget{raw: true}, sseTarget{},
 		natsTarget{}, centrifugeTarget{}, wsNode, socketioNode, daphne, uvicorn, nchanTarget{},
+		centrifugo, anyCable,
 	}
 }
 
