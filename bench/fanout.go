@@ -87,7 +87,7 @@ func (s *site) assemble(ctx context.Context) (_ *delivery, err error) {
 	if err != nil {
 		return nil, err
 	}
-	pub, err := load.Open(ctx, load.Options{Addr: s.in.Addrs()[0], Codec: c, Plan: s.plan(), Run: run, Size: s.o.Size})
+	pub, err := load.Open(ctx, load.Options{Addr: s.in.Addrs()[0], Codec: c, Plan: s.plan(), Run: run, Size: s.o.Size, HTTP: s.o.HTTP})
 	if err != nil {
 		return nil, err
 	}

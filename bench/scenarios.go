@@ -61,6 +61,7 @@ var publishing = []string{"conns", "rate", "window", "size", "loops", "login", "
 var (
 	spread     = []string{"procs", "agents", "listen"}
 	spreadOver = []string{"fanout", "groups", "notify", "idle", "connect"}
+	posting    = []string{"fanout", "groups", "notify"} // that can publish by HTTP
 )
 
 // scenarios is every scenario there is.
@@ -69,6 +70,9 @@ func scenarios() []*scenario {
 	for _, s := range all {
 		if slices.Contains(spreadOver, s.name) {
 			s.takes = slices.Concat(s.takes, spread)
+		}
+		if slices.Contains(posting, s.name) {
+			s.takes = append(slices.Clone(s.takes), "http")
 		}
 	}
 	return all
