@@ -14,6 +14,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/gatecast/gatecast/bench/html"
 	"github.com/gatecast/gatecast/bench/result"
 )
 
@@ -161,6 +162,7 @@ func save(dir string, d *result.Document) error {
 			enc.SetIndent("", " ")
 			return enc.Encode(d)
 		}),
+		write(filepath.Join(dir, "report.html"), func(w io.Writer) error { return html.Write(w, d) }),
 		write(filepath.Join(dir, "table.txt"), func(w io.Writer) error { return writeTables(w, d, true) }),
 		write(filepath.Join(dir, "bench.txt"), func(w io.Writer) error { return writeBenchmarks(w, d) }),
 	)
