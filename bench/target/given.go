@@ -29,7 +29,7 @@ type givenTarget struct {
 }
 
 // centrifugo is what Centrifuge is the library of. Limits are raised as they are for centrifuge.
-var centrifugo = givenTarget{
+var centrifugo = &givenTarget{
 	name:  "centrifugo",
 	about: "Centrifugo, memory engine, anonymous clients; -centrifugo gives the binary",
 	args: func(addr netip.AddrPort) []string {
@@ -57,7 +57,7 @@ var centrifugo = givenTarget{
 }
 
 // anyCable is AnyCable-Go without Rails: public streams, one node.
-var anyCable = givenTarget{
+var anyCable = &givenTarget{
 	name:  "anycable",
 	about: "AnyCable-Go alone with public streams, published to by HTTP (-http); -anycable gives the binary",
 	lacks: func(o Options) string {
@@ -85,13 +85,13 @@ var anyCable = givenTarget{
 }
 
 // Name is the product's.
-func (t givenTarget) Name() string { return t.name }
+func (t *givenTarget) Name() string { return t.name }
 
 // About says what it is.
-func (t givenTarget) About() string { return t.about }
+func (t *givenTarget) About() string { return t.about }
 
 // Cannot is what one process without users has not, or that there is no binary.
-func (t givenTarget) Cannot(o Options) string {
+func (t *givenTarget) Cannot(o Options) string {
 	switch {
 	case o.Binaries[t.name] == "":
 		return fmt.Sprintf("nothing installs it: give its binary with -%s PATH", t.name)
@@ -108,7 +108,7 @@ func (t givenTarget) Cannot(o Options) string {
 }
 
 // Start runs the binary with settings of ours alone.
-func (t givenTarget) Start(ctx context.Context, o Options) (_ Instance, err error) {
+func (t *givenTarget) Start(ctx context.Context, o Options) (_ Instance, err error) {
 	given := o.Binaries[t.name]
 	if given == "" {
 		return nil, errors.New(t.Cannot(o))

@@ -10,7 +10,7 @@ import (
 )
 
 // given returns the path of a binary that the environment names. Without, the test is skipped always: nothing installs it.
-func given(t *testing.T, target givenTarget, o Options) Options {
+func given(t *testing.T, target *givenTarget, o Options) Options {
 	t.Helper()
 	variable := "GATECAST_BENCH_" + strings.ToUpper(target.name)
 	path := os.Getenv(variable)
@@ -38,7 +38,7 @@ func TestAnyCable(t *testing.T) {
 }
 
 func TestGivenTargetsSayWhatTheyCannot(t *testing.T) {
-	for _, target := range []givenTarget{centrifugo, anyCable} {
+	for _, target := range []*givenTarget{centrifugo, anyCable} {
 		if why := target.Cannot(Options{HTTP: true}); !strings.Contains(why, "-"+target.name) {
 			t.Errorf("%s: Cannot without a binary = %q, want the flag that gives it", target.name, why)
 		}
@@ -61,5 +61,30 @@ func TestGivenTargetsSayWhatTheyCannot(t *testing.T) {
 		if o.Binaries = map[string]string{"anycable": "x"}; anyCable.Cannot(o) == "" {
 			t.Errorf("anycable: Cannot(%+v) is empty", o)
 		}
+	}
+}
+
+func TestFindReturnsEveryTargetByItsName(t *testing.T) {
+	var names []string
+	for _, target := range All() {
+		names = append(names, target.Name())
+		if target.About() == "" {
+			t.Errorf("%s says nothing about itself", target.Name())
+		}
+	}
+	found, err := Find(names)
+	if err != nil || len(found) != len(names) {
+		t.Fatalf("Find(%v) = %d targets, %v", names, len(found), err)
+	}
+	for i, target := range found {
+		if target.Name() != names[i] {
+			t.Errorf("Find returns %s as target %d, want %s", target.Name(), i, names[i])
+		}
+	}
+	if _, err := Find([]string{"raw", "nonsense"}); err == nil || !strings.Contains(err.Error(), `unknown target "nonsense"`) {
+		t.Errorf("Find of an unknown name = %v", err)
+	}
+	if _, err := Find([]string{"nats", "nats"}); err == nil || !strings.Contains(err.Error(), "named twice") {
+		t.Errorf("Find of a name twice = %v", err)
 	}
 }
