@@ -38,7 +38,7 @@ const backlog = 2048
 // daphne serves with one process: its only way to more on one port is a supervisor that hands it a socket.
 var daphne = &channelsTarget{
 	server:  "daphne",
-	about:   "Django Channels on daphne (one process) with channels_redis, capacity raised so that it drops nothing",
+	about:   "Django Channels on daphne (one process) with channels_redis, its capacity raised from 100 to 1,000,000",
 	workers: func(Options) int { return 1 },
 	args: func(addr netip.AddrPort, _ int) []string {
 		return []string{
@@ -53,7 +53,7 @@ var daphne = &channelsTarget{
 // uvicorn's workers share the socket.
 var uvicorn = &channelsTarget{
 	server:  "uvicorn",
-	about:   "Django Channels on uvicorn (-loops = workers) with channels_redis, capacity raised so that it drops nothing",
+	about:   "Django Channels on uvicorn (-loops = workers) with channels_redis, capacity raised from 100 to 1,000,000",
 	workers: func(o Options) int { return max(o.Loops, 1) },
 	args: func(addr netip.AddrPort, workers int) []string {
 		return []string{
