@@ -25,6 +25,7 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	looked := s.look(ctx)
 	before, err := s.read()
 	if err != nil {
 		return nil, err
@@ -37,6 +38,7 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := s.look(ctx)
 	m := between([]reading{before, after})
 	run = &result.Run{P99: time.Duration(logins.Response.ValueAtQuantile(99))}
 	if m.busy > maxBusy {
@@ -52,11 +54,13 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 	run.Latency("service", logins.Service, false)
 	run.Add("rss-B", float64(m.now.RSS))
 	run.Add("fds", float64(m.now.Files))
+	seen.enter(run, looked, "handshake", int64(s.o.Conns))
 	return run, nil
 }
 
 // hold connects, rests, and then measures what connections cost that do nothing.
 func hold(ctx context.Context, s *site) (run *result.Run, err error) {
+	bare := s.look(ctx)
 	before, err := s.read()
 	if err != nil {
 		return nil, err
@@ -72,6 +76,7 @@ func hold(ctx context.Context, s *site) (run *result.Run, err error) {
 	if err := restFor(ctx, c, s.o.Settle); err != nil {
 		return nil, err
 	}
+	looked := s.look(ctx)
 	begin, err := s.read()
 	if err != nil {
 		return nil, err
@@ -83,6 +88,7 @@ func hold(ctx context.Context, s *site) (run *result.Run, err error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := s.look(ctx)
 	conns := float64(s.o.Conns)
 	m := between([]reading{begin, end})
 	run = &result.Run{}
@@ -94,6 +100,13 @@ func hold(ctx context.Context, s *site) (run *result.Run, err error) {
 	run.Add("start-rss-B", float64(before.server.RSS))
 	run.Add("fds", float64(end.server.Files))
 	run.Add("threads", float64(end.server.Threads))
+	if bare.sockets == nil || seen.sockets == nil {
+		run.Notes = append(run.Notes, fmt.Sprintf("kernel memory of sockets is unknown: %v", errors.Join(bare.hidden, seen.hidden)))
+	} else {
+		run.Add("kernel-B/conn", float64(seen.sockets.Total()-bare.sockets.Total())/conns)
+		run.Add("kernel-queues-B/conn", float64(seen.sockets.Queues-bare.sockets.Queues)/conns)
+	}
+	seen.enter(run, looked, "", 0)
 	return run, nil
 }
 

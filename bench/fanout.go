@@ -36,6 +36,8 @@ type delivery struct {
 	each  string // what costs are divided by: "delivery", or "message" if each has one receiver
 	start int64  // the first publication is due
 	from  int64  // measuring begins
+
+	looked, seen *inside // before the first publication and after the last delivery
 }
 
 // publisher is who publishes: one socket, or those of the receivers.
@@ -122,6 +124,7 @@ func (d *delivery) close() error {
 
 // publish sends what is due, waits until it has arrived, and balances.
 func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, err error) {
+	d.looked = d.look(ctx)
 	defer load.Quietly()()
 	d.start = ledger.Now() + int64(lead)
 	d.from = d.start + int64(d.o.Warmup)
@@ -139,6 +142,7 @@ func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, er
 	if err = errors.Join(err, meterErr, d.crew.Stop()); err != nil {
 		return tally, m, err
 	}
+	d.seen = d.look(ctx)
 	tally, err = d.crew.Balance(d.pub.Sent())
 	return tally, m, err
 }
@@ -233,6 +237,7 @@ func (d *delivery) result(t crew.Tally, m metered) *result.Run {
 	run.Add("switches/"+d.each, float64(m.server.Switches)/float64(m.deliveries))
 	run.Add("rss-B", float64(m.now.RSS))
 	run.Add("fds", float64(m.now.Files))
+	d.seen.enter(run, d.looked, d.each, t.Counts.Delivered)
 	run.Series = series(d.from, t.Seconds, m.seconds)
 	return run
 }

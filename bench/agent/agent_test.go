@@ -28,12 +28,15 @@ const patience = 30 * time.Second
 // until waits for a condition.
 func until(t *testing.T, what string, reached func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline, tick := time.NewTimer(patience), time.NewTicker(time.Millisecond)
+	defer deadline.Stop()
+	defer tick.Stop()
 	for !reached() {
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
 			t.Fatalf("%s: not within %v", what, patience)
 		}
-		time.Sleep(time.Millisecond) // only paces the condition
 	}
 }
 
@@ -266,13 +269,14 @@ func TestConnectEndsWithItsContext(t *testing.T) {
 	}
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
 	go func() {
-		for c.State().Connected == 0 && t.Context().Err() == nil {
-			time.Sleep(time.Millisecond) // only paces the condition
-		}
-		cancel(cause)
+		_, err := c.Connect(ctx)
+		ended <- err
 	}()
-	if _, err := c.Connect(ctx); !errors.Is(err, cause) {
+	until(t, "the first is connected", func() bool { return c.State().Connected > 0 })
+	cancel(cause)
+	if err := <-ended; !errors.Is(err, cause) {
 		t.Errorf("error = %v, want the context's", err)
 	}
 	if err := c.Close(); err != nil {

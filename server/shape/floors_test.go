@@ -46,7 +46,7 @@ var thirdParties = []struct{ library, by string }{
 	{"github.com/golang-jwt/", "authn/jwt authn/dev"},
 	{"github.com/google/uuid", "server broker clients/go"},
 	{"github.com/jackc/pgx/", "authn/django authn/django/…"},
-	{"modernc.org/sqlite", "authn/django"},
+	{"modernc.org/sqlite", "authn/django bench/…"},
 	{"github.com/pelletier/go-toml/", "server/config"},
 	{"github.com/prometheus/", "server/admin bench bench/…"}, // bench reads metrics, and serves those of NATS as a target
 	{"golang.org/x/sync/", "authn authn/… broker server"},
