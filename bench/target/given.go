@@ -66,7 +66,7 @@ var anyCable = &givenTarget{
 			return "its clients hear nothing of what they whisper themselves"
 		case o.Moves:
 			return "Action Cable confirms no unsubscribe"
-		case !o.HTTP:
+		case !o.HTTP && !o.Silent:
 			return "a backend publishes to it by HTTP, not over a socket: add -http"
 		}
 		return ""

@@ -46,6 +46,9 @@ func TestGivenTargetsSayWhatTheyCannot(t *testing.T) {
 		if why := target.Cannot(Options{HTTP: true, Binaries: has}); why != "" {
 			t.Errorf("%s: Cannot = %q, want nothing", target.name, why)
 		}
+		if why := target.Cannot(Options{Silent: true, Binaries: has}); why != "" {
+			t.Errorf("%s: Cannot be silent = %q, want nothing", target.name, why)
+		}
 		for _, o := range []Options{{Login: "jwt"}, {Personal: true}, {Nodes: 2}} {
 			o.HTTP, o.Binaries = true, has
 			if target.Cannot(o) == "" {

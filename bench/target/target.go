@@ -35,6 +35,7 @@ type Options struct {
 	HTTP     bool   // publications come by HTTP
 	Moves    bool   // clients join and leave while connected
 	Speaks   bool   // clients publish, each to its own groups
+	Silent   bool   // nobody publishes
 
 	Binaries map[string]string // by target: path of a program given by flag
 }
