@@ -108,17 +108,22 @@ func writeStats(t io.Writer, r *result.Result) {
 
 // writeBalance prints what the ledgers prove, and the notes.
 func writeBalance(w io.Writer, r *result.Result) {
-	var delivered int64
+	var delivered, excused int64
 	for _, run := range r.Runs {
 		if run.Ledger != nil {
 			delivered += run.Ledger.Delivered
+			excused += run.Ledger.Excused
 		}
 		for _, note := range run.Notes {
 			fmt.Fprintf(w, "note: %s, repeat %d: %s\n", run.Target, run.Repeat, note)
 		}
 	}
+	lost := "none lost"
+	if excused > 0 {
+		lost = fmt.Sprintf("%d lost, all by receivers that did not read", excused)
+	}
 	if delivered > 0 {
-		fmt.Fprintf(w, "ledger: %d messages delivered, each once, in order, to its own group; none lost\n", delivered)
+		fmt.Fprintf(w, "ledger: %d messages delivered, each once, in order, to its own group; %s\n", delivered, lost)
 	}
 }
 

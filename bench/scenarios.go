@@ -88,6 +88,7 @@ func allScenarios() []*scenario {
 		groups(),
 		notify(),
 		echo(),
+		slow(),
 		{
 			name: "idle", about: "connections that do nothing: memory and CPU of each", run: hold,
 			takes: []string{"conns", "groups", "per-conn", "window", "loops", "login", "users", "settle", "duration"}, cost: "rss-B/conn",
@@ -125,6 +126,9 @@ func (s *scenario) title(o result.Options) string {
 		title += fmt.Sprintf(", %d in flight", o.Window)
 	default:
 		title += fmt.Sprintf(", %g/s", o.Rate)
+	}
+	if o.Slow > 0 {
+		title += fmt.Sprintf(", %g %% slow", 100*o.Slow)
 	}
 	if o.Batch > 1 {
 		title += fmt.Sprintf(", %d to a write", o.Batch)

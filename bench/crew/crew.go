@@ -26,6 +26,7 @@ type Options struct {
 	Rate     float64          `json:"rate"`  // handshakes due a second; 0 = as fast as they are answered
 	Inflight int              `json:"inflight"`
 	Single   bool             `json:"single"` // publications have one receiver each: first, median and last are not kept
+	Slow     *Slow            `json:"-"`      // some clients stop reading for a while; nil = none
 	Clock    int64            `json:"-"`      // added to this machine's times of arrival: so far the publisher's clock is ahead
 }
 
@@ -78,12 +79,18 @@ func Open(o Options) (*Local, error) {
 		return nil, err
 	}
 	l := &Local{opts: o, rec: newReceivers(o)}
-	l.sw, err = swarm.Open(swarm.Options{
+	so := swarm.Options{
 		Addrs: o.Addrs, Codec: c, Plan: o.Plan, First: o.First, Count: o.Count, Receiver: l.rec, Rate: o.Rate, Inflight: o.Inflight,
 		Ready: l.rec.ready,
-	})
-	if err != nil {
+	}
+	if o.Slow != nil {
+		so.Lost, so.Narrow = l.lost, func(client int) bool { return l.rec.slow.is[client] }
+	}
+	if l.sw, err = swarm.Open(so); err != nil {
 		return nil, err
+	}
+	if o.Slow != nil {
+		l.sw.Tick(l.tick)
 	}
 	return l, nil
 }

@@ -28,6 +28,7 @@ type receivers struct {
 	ledger     *ledger.Ledger
 	response   *hdrhistogram.Histogram
 	service    *hdrhistogram.Histogram
+	slow       *slowness   // nil = all read all the time
 	arrived    [][]Arrival // by group and sequence number
 	silence    int64       // longest time nothing came although something was due
 	seconds    []Second
@@ -45,7 +46,14 @@ func newReceivers(o Options) *receivers {
 		response: load.NewHistogram(), service: load.NewHistogram(), logins: Logins{load.NewHistogram(), load.NewHistogram()},
 		ledger: ledger.New(o.Run, o.Count, func(i int) []uint32 { return o.Plan.Of(o.First + i) }),
 	}
+	if o.Slow != nil {
+		r.slow = newSlowness(o)
+	}
 	for i := range o.Count {
+		if r.slow != nil && r.slow.is[i] { // nobody waits for it
+			r.ledger.Excuse(i)
+			continue
+		}
 		for _, g := range o.Plan.Of(o.First + i) {
 			r.members[g]++
 		}
@@ -75,8 +83,16 @@ func (r *receivers) Receive(client int, s ledger.Stamp, at int64) {
 	if !r.ledger.Receive(client, s) {
 		return
 	}
-	r.delivered.Add(1)
 	response, timed := at-s.Due, s.Due >= r.from
+	if r.slow != nil {
+		if r.slow.is[client] {
+			return
+		}
+		if timed {
+			r.slow.enter(s.Due-r.from, response)
+		}
+	}
+	r.delivered.Add(1)
 	if timed {
 		load.Record(r.response, response)
 		load.Record(r.service, at-s.Sent)

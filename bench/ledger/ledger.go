@@ -15,6 +15,7 @@ type Ledger struct {
 	first  []uint32 // membership of each receiver's first group; one more at the end
 	groups []uint32 // of each membership
 
+	excused []bool            // of each receiver; nil = nobody
 	next    []uint32          // of each membership: the sequence number that should come
 	missing map[uint32][]span // of memberships with gaps only
 	counts  Counts
@@ -31,7 +32,8 @@ type Counts struct {
 	Duplicated int64 `json:"duplicated"`
 	Reordered  int64 `json:"reordered"`
 	WrongGroup int64 `json:"wrong_group"`
-	Foreign    int64 `json:"foreign"` // of another run, or never sent
+	Foreign    int64 `json:"foreign"`           // of another run, or never sent
+	Excused    int64 `json:"excused,omitempty"` // lost by receivers that may lose
 }
 
 // New returns the ledger of a run whose receivers 0 to n-1 are members of the groups of(i), and of no others.
@@ -43,6 +45,14 @@ func New(run uint32, n int, of func(i int) []uint32) *Ledger {
 	}
 	l.next = make([]uint32, len(l.groups))
 	return l
+}
+
+// Excuse lets a receiver lose messages: they are counted as Excused, not as Lost. What does arrive must be right all the same.
+func (l *Ledger) Excuse(receiver int) {
+	if l.excused == nil {
+		l.excused = make([]bool, len(l.first)-1)
+	}
+	l.excused[receiver] = true
 }
 
 // Receive enters an arrival and reports whether it is the message's first at this receiver.
@@ -98,17 +108,22 @@ func (l *Ledger) fill(m, seq uint32) bool {
 // Balance returns the counts, when sent[group] messages were published to each group.
 func (l *Ledger) Balance(sent []uint32) Counts {
 	c := l.counts
-	for m, group := range l.groups {
-		n := sent[group]
-		c.Expected += int64(n)
-		switch next := l.next[m]; {
-		case next > n: // numbers nobody sent
-			c.Foreign += int64(next - n)
-		default:
-			c.Lost += int64(n - next)
+	for receiver := range len(l.first) - 1 {
+		lost := &c.Lost
+		if l.excused != nil && l.excused[receiver] {
+			lost = &c.Excused
 		}
-		for _, g := range l.missing[uint32(m)] {
-			c.Lost += int64(g.hi - g.lo)
+		for m := l.first[receiver]; m < l.first[receiver+1]; m++ {
+			n := sent[l.groups[m]]
+			c.Expected += int64(n)
+			if next := l.next[m]; next > n { // numbers nobody sent
+				c.Foreign += int64(next - n)
+			} else {
+				*lost += int64(n - next)
+			}
+			for _, g := range l.missing[m] {
+				*lost += int64(g.hi - g.lo)
+			}
 		}
 	}
 	return c
@@ -118,7 +133,7 @@ func (l *Ledger) Balance(sent []uint32) Counts {
 func (c Counts) Plus(o Counts) Counts {
 	return Counts{
 		c.Expected + o.Expected, c.Delivered + o.Delivered, c.Lost + o.Lost, c.Duplicated + o.Duplicated,
-		c.Reordered + o.Reordered, c.WrongGroup + o.WrongGroup, c.Foreign + o.Foreign,
+		c.Reordered + o.Reordered, c.WrongGroup + o.WrongGroup, c.Foreign + o.Foreign, c.Excused + o.Excused,
 	}
 }
 

@@ -445,8 +445,15 @@ func (l *loop) sendAll(b batch) {
 	}
 }
 
+// maxPending bounds what waits for a conn that does not read, in bytes; above it the conn is ended.
+const maxPending = 1 << 20
+
 func (l *loop) send(c *conn, b []byte) {
 	if len(c.out) > 0 {
+		if len(c.out)+len(b) > maxPending {
+			l.end(c)
+			return
+		}
 		c.out = append(c.out, b...)
 		return
 	}

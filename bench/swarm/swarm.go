@@ -32,9 +32,12 @@ type Options struct {
 	Count    int
 	Receiver Receiver // nil drops what arrives
 	// Ready hears of each client that became ready, by [ledger.Now]: when it was due, when its dial began. May be nil.
-	Ready    func(due, began, ready int64)
-	Inflight int     // handshakes at a time; 0 = 64. Ignored with a Rate
-	Rate     float64 // handshakes due a second, open loop; 0 = as fast as they are answered
+	Ready func(due, began, ready int64)
+	// Lost hears of a client that was ready and lost its connection; nil if that may be, else the error ends Run. Nil = it may not.
+	Lost     func(client int, err error) error
+	Narrow   func(client int) bool // whose socket has little room; nil = nobody's
+	Inflight int                   // handshakes at a time; 0 = 64. Ignored with a Rate
+	Rate     float64               // handshakes due a second, open loop; 0 = as fast as they are answered
 }
 
 // state of a client:
@@ -82,6 +85,8 @@ type Swarm struct {
 	begun   int
 	err     error // what ended a client
 	mask    [4]byte
+	tick    func(now int64) (next int64) // see Tick
+	next    int64                        // when tick is due
 
 	mu      sync.Mutex
 	pending map[int][]byte // guarded by mu: what a client's socket did not take yet
@@ -133,14 +138,42 @@ func (s *Swarm) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Run receives until ctx ends, or until a client loses its connection, which is an error.
+// Tick has Run call tick when it begins and then whenever it is time, within a millisecond: tick returns when it wants to be called next.
+func (s *Swarm) Tick(tick func(now int64) (next int64)) { s.tick = tick }
+
+// Run receives until ctx ends, or until a client loses its connection, which is an error unless Lost says otherwise.
 func (s *Swarm) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if err := s.turn(50 * time.Millisecond); err != nil {
+		wait := 50 * time.Millisecond
+		if s.tick != nil {
+			now := ledger.Now()
+			if now >= s.next {
+				s.next = s.tick(now)
+			}
+			if s.err != nil {
+				return s.err
+			}
+			wait = min(wait, time.Duration(max(s.next-now, 0)))
+		}
+		if err := s.turn(wait); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Mute has client i read nothing more until Unmute. Both are for the goroutine that receives.
+func (s *Swarm) Mute(i int) {
+	if s.clients[i].state == ready {
+		s.err = errors.Join(s.err, s.watch(unix.EPOLL_CTL_DEL, i, 0))
+	}
+}
+
+// Unmute has client i read again, first what has come meanwhile.
+func (s *Swarm) Unmute(i int) {
+	if s.clients[i].state == ready {
+		s.err = errors.Join(s.err, s.watch(unix.EPOLL_CTL_ADD, i, receiving))
+	}
 }
 
 // Close closes every socket with a reset, so that no port waits.
@@ -178,6 +211,11 @@ func (s *Swarm) dial(i int, due int64) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err
 	}
+	if s.opts.Narrow != nil && s.opts.Narrow(i) {
+		if err := narrow(fd); err != nil {
+			return err
+		}
+	}
 	addr := s.addr(i)
 	if addr.Addr().IsLoopback() {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
@@ -193,6 +231,17 @@ func (s *Swarm) dial(i int, due int64) error {
 		return err
 	}
 	return s.watch(unix.EPOLL_CTL_ADD, i, unix.EPOLLOUT)
+}
+
+// narrow leaves little room on the way to a socket, so that a mute one is slow at once: a small receive buffer, and segments as small
+// as a real network's, of which the size of the sender's buffer follows. On loopback that is 2.5 MB otherwise. It is done before the
+// handshake: a window taken back later costs retransmissions, and the client could not catch up.
+func narrow(fd int) error {
+	const segment, room = 1400, 16 << 10
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, room),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, segment),
+	)
 }
 
 func (s *Swarm) watch(op, i int, events uint32) error {
@@ -211,8 +260,18 @@ func (s *Swarm) turn(timeout time.Duration) error {
 		if s.clients[i].state == gone {
 			continue
 		}
-		if err := s.handle(i, s.events[k].Events); err != nil {
-			return fmt.Errorf("client %d, %s: %w", s.opts.First+i, s.clients[i].state, err)
+		err := s.handle(i, s.events[k].Events)
+		if err == nil {
+			continue
+		}
+		c := &s.clients[i]
+		err = fmt.Errorf("client %d, %s: %w", s.opts.First+i, c.state, err)
+		if s.opts.Lost != nil && c.state == ready {
+			s.close(c)
+			err = s.opts.Lost(i, err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
