@@ -8,7 +8,7 @@ PY          := .venv/bin/python
 GOTEST      := go test -p 2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster test short race e2e skips test-go test-python test-js lint fuzz bench bench-rivals docs docs-check check hooks
+.PHONY: help build run cluster test short race e2e skips rivals test-go test-python test-js lint fuzz bench bench-rivals docs docs-check check hooks
 
 help: ## print this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,12 +23,15 @@ run: build ## build and start one node with ready logins; it prints the demo pag
 cluster: build ## start three local nodes that form a cluster; Ctrl-C ends them
 	@server/e2e/cluster.sh bin/gatecast
 
-test: skips test-go test-python test-js ## run every test: a short pass that counts allocations, then all with the race detector; about 10 minutes on 2 cores
+test: skips rivals test-go test-python test-js ## run every test: a short pass that counts allocations, then all with the race detector; about 10 minutes on 2 cores
 	@echo "== all tests done"; $(MAKE) --no-print-directory skips
 
 skips: # says loudly which tests cannot run here; GATECAST_TEST_NO_SKIP=1 makes them fail instead
 	@missing=$$(.ci/missing | paste -sd' '); [ -z "$$missing" ] || \
 		echo "== WARNING: tests that need these are SKIPPED, install them: $$missing"
+
+rivals: # what bench/target's tests start beside ours, but for Debian's packages, which need root
+	bench/rivals/install python node go
 
 test-go: short ## Go tests, black-box ones included; the short pass counts allocations, which the race detector forbids
 	$(GOTEST) -race -shuffle=on -timeout 20m ./...

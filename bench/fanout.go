@@ -37,6 +37,8 @@ type delivery struct {
 	start int64  // the first publication is due
 	from  int64  // measuring begins
 
+	cutOff time.Duration // after the last publication, with messages still arriving; 0 = not
+
 	looked, seen *inside // before the first publication and after the last delivery
 }
 
@@ -52,17 +54,23 @@ type publisher interface {
 }
 
 // fanout publishes to groups whose members are all here, and times every delivery.
-func fanout(ctx context.Context, s *site) (run *result.Run, err error) {
+func fanout(ctx context.Context, s *site) (*result.Run, error) {
+	_, run, err := s.deliver(ctx)
+	return run, err
+}
+
+// deliver is fanout for who wants the tally too.
+func (s *site) deliver(ctx context.Context) (tally crew.Tally, run *result.Run, err error) {
 	d, err := s.assemble(ctx)
 	if err != nil {
-		return nil, err
+		return tally, nil, err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	tally, m, err := d.publish(ctx)
 	if err != nil {
-		return nil, err
+		return tally, nil, err
 	}
-	return d.result(tally, m), nil
+	return tally, d.result(tally, m), nil
 }
 
 // plan is the layout that the options ask for.
@@ -184,8 +192,11 @@ func (d *delivery) gather(ctx context.Context) error {
 			return s.Err
 		case s.Delivered >= expected:
 			return d.linger(ctx, tick)
-		case now-max(from, s.Last) > int64(d.o.Patience), now-from > int64(gatherTime*(d.o.Warmup+d.o.Duration)+d.o.Patience):
+		case now-max(from, s.Last) > int64(d.o.Patience):
 			return nil // the ledger will say what is missing
+		case now-from > int64(gatherTime*(d.o.Warmup+d.o.Duration)+d.o.Patience):
+			d.cutOff = time.Duration(now - from)
+			return nil
 		}
 		select {
 		case <-tick.C:
@@ -207,9 +218,20 @@ func (d *delivery) linger(ctx context.Context, tick *time.Ticker) error {
 	return nil
 }
 
+// faults names what is wrong with the counts. What was still arriving when the run was cut off is late, and may not be lost.
+func (d *delivery) faults(c ledger.Counts) []string {
+	if d.cutOff == 0 {
+		return c.Faults()
+	}
+	missing := c.Lost
+	c.Lost = 0
+	return append(c.Faults(), fmt.Sprintf("overloaded: %d of %d messages had not arrived %v after the last was published; lower the load, or raise -patience",
+		missing, c.Expected, d.cutOff.Round(time.Second)))
+}
+
 // result says what a run measured.
 func (d *delivery) result(t crew.Tally, m metered) *result.Run {
-	run := &result.Run{Ledger: &t.Counts, Faults: t.Counts.Faults(), P99: time.Duration(t.Times.Response.ValueAtQuantile(99))}
+	run := &result.Run{Ledger: &t.Counts, Faults: d.faults(t.Counts), P99: time.Duration(t.Times.Response.ValueAtQuantile(99))}
 	if last := d.crew.State().Last; last < d.pub.Last() { // the end reached nobody
 		run.Faults = append(run.Faults, fmt.Sprintf("stalled: nothing arrived in the last %.1f s", time.Duration(ledger.Now()-last).Seconds()))
 	}

@@ -47,7 +47,7 @@ func (s *scenario) refused(o settings, targets []target.Target) error {
 
 func (s *scenario) targetOptions(o settings) target.Options {
 	t := target.Options{
-		Loops: o.Loops, Nodes: o.Nodes, Conns: o.Conns, PerConn: o.PerConn, Login: o.Login, Users: o.Users, Personal: s.personal,
+		Loops: o.Loops, Nodes: o.Nodes, Conns: o.Conns, Groups: o.Groups, PerConn: o.PerConn, Login: o.Login, Users: o.Users, Personal: s.personal,
 		HTTP: o.HTTP, Binaries: o.binaries,
 	}
 	if s.wants != nil {

@@ -45,7 +45,7 @@ func (nchanTarget) Cannot(o Options) string {
 		return "its members stay in the groups that they came for"
 	case o.Speaks && o.PerConn > 1:
 		return "what a member publishes goes to all of its groups"
-	case o.PerConn > 1 && !o.HTTP:
+	case o.Groups > 1 && !o.Speaks && !o.HTTP:
 		return "its publisher's socket is for one group; publish by HTTP"
 	case o.PerConn > nchanMost:
 		return fmt.Sprintf("a socket can be in %d of its groups", nchanMost)

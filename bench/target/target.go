@@ -28,6 +28,7 @@ type Options struct {
 	Loops    int    // event loops or worker processes, for servers that let one choose
 	Nodes    int    // of a cluster; at least 1
 	Conns    int    // clients there will be
+	Groups   int    // there are
 	PerConn  int    // groups a client is in
 	Login    string // kind of login; "" = the target's usual one
 	Users    int    // distinct users; 0 = one a client

@@ -24,7 +24,9 @@ CHANNEL_LAYERS = {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
         "CONFIG": {
             # A unix socket saves Redis and us the TCP of each of the calls that a message takes.
-            "hosts": ["unix://" + os.environ["REDIS_SOCKET"]],
+            # redis-py gives up on a read after 5 s since version 8, and the layer waits that long for a message: without
+            # None, every connection that hears nothing for 5 s is closed.
+            "hosts": [{"address": "unix://" + os.environ["REDIS_SOCKET"], "socket_timeout": None}],
             # Beyond its capacity, 100 by default and shared by all sockets of a process, the layer drops messages.
             # This is high enough that nothing is dropped for it, so slowness shows as latency.
             "capacity": 1_000_000,
