@@ -172,7 +172,7 @@ func TestRivalsSayWhatTheyCannot(t *testing.T) {
 		{uvicorn, Options{PerConn: 2000}, "1000 fit"},
 		{nchanTarget{}, Options{HTTP: true, PerConn: 3}, ""},
 		{nchanTarget{}, Options{Speaks: true, PerConn: 1}, ""},
-		{nchanTarget{}, Options{PerConn: 3}, "publish by HTTP"},
+		{nchanTarget{}, Options{Groups: 3, PerConn: 3}, "publish by HTTP"},
 		{nchanTarget{}, Options{Speaks: true, PerConn: 2}, "all of its groups"},
 		{nchanTarget{}, Options{Moves: true}, "stay in the groups"},
 		{nchanTarget{}, Options{Nodes: 2}, "one nginx"},
