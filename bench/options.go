@@ -169,6 +169,8 @@ func (s *scenario) check(o *result.Options) error {
 		return &usageError{"-repeat must be at least 1"}
 	case o.Retries < 0 || o.Nodes < 1 || o.Loops < 1 || o.Users < 0 || o.Batch < 1:
 		return &usageError{"-nodes, -loops and -batch must be at least 1, -retries and -users at least 0"}
+	case o.Nodes < s.leastNodes:
+		return &usageError{fmt.Sprintf("-nodes must be at least %d for %s", s.leastNodes, s.name)}
 	case o.Procs < 0 || o.Agents < 0 || o.Procs+o.Agents < 1:
 		return &usageError{"-procs must be at least 1, or 0 with -agents"}
 	case o.Procs+o.Agents > o.Conns:

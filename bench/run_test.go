@@ -148,8 +148,10 @@ func TestMistakesAreToldClearly(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{
 		{"", "which scenario?"},
 		{"fanuot", `unknown scenario "fanuot"; there are: fanout, groups, notify`},
-		{"cluster", `unknown scenario "cluster"; there are: fanout`},
-		{"fanout -target raw,nchan", `unknown target "nchan"; there are: raw, raw-batch, gatecast`},
+		{"clusters", `unknown scenario "clusters"; there are: fanout`},
+		{"recovery", "gatecast has no durable groups yet"},
+		{"cluster -nodes 1", "-nodes must be at least 2 for cluster"},
+		{"fanout -target raw,nhcan", `unknown target "nhcan"; there are: raw, raw-batch`},
 		{"fanout -target raw,raw", "target raw is named twice"},
 		{"fanout -conns 0", "-conns must be at least 1"},
 		{"fanout -conns 100000000", "the limit is"},

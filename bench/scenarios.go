@@ -29,6 +29,8 @@ type scenario struct {
 	personal bool                    // groups are those that users have by themselves
 	wants    func(o *target.Options) // what else a target must be able to do; may be nil
 	missing  string                  // why it cannot run yet; "" if it can
+
+	leastNodes int // of the target
 }
 
 // site is where one run of a scenario takes place.
@@ -60,7 +62,7 @@ var publishing = []string{"conns", "rate", "window", "size", "loops", "login", "
 // spread are the flags of scenarios whose receivers may be in several processes, and which scenarios those are.
 var (
 	spread     = []string{"procs", "agents", "listen"}
-	spreadOver = []string{"fanout", "groups", "notify", "idle", "connect"}
+	spreadOver = []string{"fanout", "groups", "notify", "cluster", "idle", "connect"}
 	posting    = []string{"fanout", "groups", "notify"} // that can publish by HTTP
 )
 
@@ -89,6 +91,7 @@ func allScenarios() []*scenario {
 		notify(),
 		echo(),
 		slow(),
+		cluster(),
 		{
 			name: "idle", about: "connections that do nothing: memory and CPU of each", run: hold,
 			takes: []string{"conns", "groups", "per-conn", "window", "loops", "login", "users", "settle", "duration"}, cost: "rss-B/conn",
@@ -99,6 +102,7 @@ func allScenarios() []*scenario {
 			takes: []string{"conns", "groups", "per-conn", "rate", "window", "loops", "login", "users", "p99"}, cost: "server-ns/handshake",
 			defaults: with(func(o *result.Options) { o.Conns, o.Window = 5000, 64 }),
 		},
+		recovery(),
 	}
 }
 
@@ -117,6 +121,9 @@ func (s *scenario) threshold() string {
 // title names a scenario with what makes it another one; unique in a document.
 func (s *scenario) title(o result.Options) string {
 	title := fmt.Sprintf("%s, %d connections", s.name, o.Conns)
+	if o.Nodes > 1 {
+		title += fmt.Sprintf(" to %d nodes", o.Nodes)
+	}
 	if slices.Contains(s.takes, "groups") && o.Groups > 1 {
 		title += fmt.Sprintf(", each in %d of %d groups", o.PerConn, o.Groups)
 	}

@@ -85,6 +85,7 @@ type news struct {
 type report struct {
 	Counts            ledger.Counts
 	Response, Service []byte
+	Near, Far         []byte // empty = one node
 	Silence           int64
 	Seconds           []second
 	Arrived           [][]crew.Arrival
@@ -107,6 +108,11 @@ func encodeReport(r crew.Report) ([]byte, error) {
 	out.Response, err1 = pack(r.Response)
 	out.Service, err2 = pack(r.Service)
 	err := errors.Join(err1, err2)
+	if r.Near != nil {
+		out.Near, err1 = pack(r.Near)
+		out.Far, err2 = pack(r.Far)
+		err = errors.Join(err, err1, err2)
+	}
 	for _, s := range r.Seconds {
 		b, packErr := pack(s.Response)
 		out.Seconds, err = append(out.Seconds, second{s.At, b}), errors.Join(err, packErr)
@@ -129,6 +135,11 @@ func decodeReport(b []byte) (r crew.Report, err error) {
 	r.Response, err1 = hdrhistogram.Decode(in.Response)
 	r.Service, err2 = hdrhistogram.Decode(in.Service)
 	err = errors.Join(err1, err2)
+	if len(in.Near) > 0 {
+		r.Near, err1 = hdrhistogram.Decode(in.Near)
+		r.Far, err2 = hdrhistogram.Decode(in.Far)
+		err = errors.Join(err, err1, err2)
+	}
 	for _, s := range in.Seconds {
 		h, unpackErr := hdrhistogram.Decode(s.Response)
 		r.Seconds, err = append(r.Seconds, crew.Second{At: s.At, Response: h}), errors.Join(err, unpackErr)

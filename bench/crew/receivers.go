@@ -28,6 +28,7 @@ type receivers struct {
 	ledger     *ledger.Ledger
 	response   *hdrhistogram.Histogram
 	service    *hdrhistogram.Histogram
+	nodes      *byNode     // nil = there is one
 	slow       *slowness   // nil = all read all the time
 	arrived    [][]Arrival // by group and sequence number
 	silence    int64       // longest time nothing came although something was due
@@ -45,6 +46,9 @@ func newReceivers(o Options) *receivers {
 		members: make([]int, o.Plan.Groups), arrived: make([][]Arrival, o.Plan.Groups), clock: o.Clock, single: o.Single,
 		response: load.NewHistogram(), service: load.NewHistogram(), logins: Logins{load.NewHistogram(), load.NewHistogram()},
 		ledger: ledger.New(o.Run, o.Count, func(i int) []uint32 { return o.Plan.Of(o.First + i) }),
+	}
+	if len(o.Addrs) > 1 {
+		r.nodes = &byNode{first: o.First, nodes: len(o.Addrs), near: load.NewHistogram(), far: load.NewHistogram()}
 	}
 	if o.Slow != nil {
 		r.slow = newSlowness(o)
@@ -97,11 +101,28 @@ func (r *receivers) Receive(client int, s ledger.Stamp, at int64) {
 		load.Record(r.response, response)
 		load.Record(r.service, at-s.Sent)
 		load.Record(r.second(at), response)
+		if r.nodes != nil {
+			r.nodes.enter(client, response)
+		}
 	}
 	if r.single || r.spread(s, response, timed) {
 		if done := r.completed.Add(1); r.onComplete != nil {
 			r.onComplete(s.Group, done)
 		}
+	}
+}
+
+// byNode divides responses by where receivers are connected: publishers are on the first node.
+type byNode struct {
+	first, nodes int
+	near, far    *hdrhistogram.Histogram // of members of the first node, and of the others
+}
+
+func (b *byNode) enter(client int, response int64) {
+	if (b.first+client)%b.nodes == 0 {
+		load.Record(b.near, response)
+	} else {
+		load.Record(b.far, response)
 	}
 }
 
@@ -142,7 +163,11 @@ func (r *receivers) state() State {
 
 // report is what came of what was sent to each group.
 func (r *receivers) report(sent []uint32) Report {
-	return Report{
+	out := Report{
 		Counts: r.ledger.Balance(sent), Response: r.response, Service: r.service, Silence: r.silence, Seconds: r.seconds, Arrived: r.arrived,
 	}
+	if r.nodes != nil {
+		out.Near, out.Far = r.nodes.near, r.nodes.far
+	}
+	return out
 }
