@@ -66,6 +66,12 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 		"http":  func(n string) { f.BoolVar(&o.HTTP, n, o.HTTP, "publish by HTTP instead of over a socket") },
 		"churn": func(n string) { f.Float64Var(&o.Churn, n, o.Churn, s.churn) },
 		"slow":  func(n string) { f.Float64Var(&o.Slow, n, o.Slow, "share of the receivers that stop reading, 0 to 1") },
+		"search": func(n string) {
+			f.StringVar(&o.Search, n, o.Search, "what is searched for: rate or conns; it begins at -rate or -conns")
+		},
+		"most": func(n string) {
+			f.Float64Var(&o.Most, n, o.Most, "load at which the search ends; 0 = none, or what descriptors allow")
+		},
 		"how":   func(n string) { f.StringVar(&o.How, n, o.How, "how a node goes: kill or drain") },
 		"nodes": func(n string) { f.IntVar(&o.Nodes, n, o.Nodes, "nodes of the target's cluster") },
 		"procs": func(n string) {
@@ -185,6 +191,11 @@ func (s *scenario) check(o *result.Options) error {
 		return &usageError{"-slow is a share of the receivers: 0.1 is a tenth"}
 	case o.Churn < 0:
 		return &usageError{"-churn must not be below 0"}
+	}
+	if s.name == "search" {
+		if err := checkSearch(o); err != nil {
+			return err
+		}
 	}
 	if err := (&site{o: *o, personal: s.personal}).plan().Check(); err != nil {
 		return &usageError{err.Error()}

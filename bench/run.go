@@ -94,7 +94,8 @@ func progressLine(s *scenario, o result.Options, run *result.Run) string {
 			line += fmt.Sprintf("  %s %s", result.BareName(name), result.Human(name, v))
 		}
 	}
-	for _, note := range run.Notes {
+	const most = 3 // all are in the table
+	for _, note := range run.Notes[max(0, len(run.Notes)-most):] {
 		line += "  (" + note + ")"
 	}
 	return line

@@ -27,6 +27,7 @@ func (s *scenario) lenient() (flags []string) {
 	flags = []string{"-repeat", "2"}
 	for _, f := range [][2]string{
 		{"warmup", "100ms"}, {"duration", "400ms"}, {"settle", "50ms"}, {"max-lag", "1m"}, {"patience", "10s"}, {"conns", "60"},
+		{"most", "40"}, {"p99", "30s"}, {"churn", "20"},
 	} {
 		if slices.Contains(s.takes, f[0]) {
 			flags = append(flags, "-"+f[0], f[1])
@@ -150,6 +151,9 @@ func TestMistakesAreToldClearly(t *testing.T) {
 		{"fanuot", `unknown scenario "fanuot"; there are: fanout, groups, notify`},
 		{"clusters", `unknown scenario "clusters"; there are: fanout`},
 		{"recovery", "gatecast has no durable groups yet"},
+		{"search", "a search needs -p99"},
+		{"search -p99 1s -search loops", "it is rate or conns"},
+		{"search -p99 1s -most 1", "-most must not be below"},
 		{"cluster -nodes 1", "-nodes must be at least 2 for cluster"},
 		{"fanout -target raw,nhcan", `unknown target "nhcan"; there are: raw, raw-batch`},
 		{"fanout -target raw,raw", "target raw is named twice"},

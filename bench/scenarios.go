@@ -102,6 +102,8 @@ func allScenarios() []*scenario {
 			takes: []string{"conns", "groups", "per-conn", "rate", "window", "loops", "login", "users", "p99"}, cost: "server-ns/handshake",
 			defaults: with(func(o *result.Options) { o.Conns, o.Window = 5000, 64 }),
 		},
+		soak(),
+		search(),
 		recovery(),
 	}
 }
@@ -115,12 +117,18 @@ func (s *scenario) unit() string {
 }
 
 func (s *scenario) threshold() string {
+	if s.name == "search" {
+		return "the bound: p99 of the last receiver; must be given"
+	}
 	return "exit 1 if a target's p99 latency is above; 0 = no threshold"
 }
 
 // title names a scenario with what makes it another one; unique in a document.
 func (s *scenario) title(o result.Options) string {
 	title := fmt.Sprintf("%s, %d connections", s.name, o.Conns)
+	if s.name == "search" {
+		title = fmt.Sprintf("%s, for %s, from %d connections", s.name, o.Search, o.Conns)
+	}
 	if o.Nodes > 1 {
 		title += fmt.Sprintf(" to %d nodes", o.Nodes)
 	}

@@ -11,6 +11,15 @@ import (
 // spareFiles is what a process needs beside its sockets.
 const spareFiles = 64
 
+// MaxConns is how many connections one process may hold here.
+func MaxConns() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Max < spareFiles {
+		return 0
+	}
+	return int(min(limit.Max-spareFiles, 1<<20))
+}
+
 // RaiseFiles raises this process's limit of descriptors, which its children inherit, as far as it goes, and fails if that is too
 // low for so many connections.
 func RaiseFiles(conns int) error {

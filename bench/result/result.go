@@ -57,6 +57,8 @@ type Options struct {
 	Churn    float64       `json:"churn"`  // churn: joins and leaves a second; soak: reconnections a second
 	Slow     float64       `json:"slow"`   // slow: share of the receivers that stop reading
 	How      string        `json:"how"`    // reconnect: kill or drain
+	Search   string        `json:"search"` // search: rate or conns
+	Most     float64       `json:"most"`   // search: where it ends
 	Nodes    int           `json:"nodes"`
 	Procs    int           `json:"procs"`  // processes of receivers on this machine
 	Agents   int           `json:"agents"` // processes of receivers elsewhere
