@@ -26,6 +26,8 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	looked := s.look(ctx)
+	s.phase("connect")
+	defer s.follow(c, 0, 0)()
 	before, err := s.read()
 	if err != nil {
 		return nil, err

@@ -37,6 +37,9 @@ type delivery struct {
 	start int64  // the first publication is due
 	from  int64  // measuring begins
 
+	began    func(from int64) // hears when measuring will begin; may be nil
+	complete func() bool      // whether all has arrived, where sizes cannot say; nil = they can
+
 	cutOff time.Duration // after the last publication, with messages still arriving; 0 = not
 
 	looked, seen *inside // before the first publication and after the last delivery
@@ -140,9 +143,16 @@ func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, er
 	if d.o.Window > 0 {
 		completed = func(int64) { d.pub.Completed() }
 	}
+	if d.began != nil {
+		d.began(d.from)
+	}
 	d.crew.Receive(d.from, completed)
-	meter := startMeter(ctx, d.from, d.read, d.watch)
+	meter := startMeter(ctx, d.from, d.read)
+	d.phase("publish")
+	unfollow := d.follow(d.crew, d.ahead(), d.o.Warmup+d.o.Duration)
 	load.Urgently(func() { err = d.send(ctx) })
+	unfollow()
+	d.phase("drain")
 	if err == nil {
 		err = d.gather(ctx)
 	}
@@ -172,6 +182,15 @@ func (d *delivery) read() (reading, error) {
 	return r, err
 }
 
+// ahead is about how many deliveries an open loop comes to; 0 for a closed one, of which nobody knows.
+func (d *delivery) ahead() int64 {
+	members := 0
+	for _, n := range d.sizes {
+		members += n
+	}
+	return int64((d.o.Warmup + d.o.Duration).Seconds() * d.o.Rate * float64(members) / float64(len(d.sizes)))
+}
+
 // expected is how many deliveries come of what was sent.
 func (d *delivery) expected() (n int64) {
 	for group, sent := range d.pub.Sent() {
@@ -190,7 +209,7 @@ func (d *delivery) gather(ctx context.Context) error {
 		switch {
 		case s.Err != nil:
 			return s.Err
-		case s.Delivered >= expected:
+		case d.complete == nil && s.Delivered >= expected, d.complete != nil && d.complete():
 			return d.linger(ctx, tick)
 		case now-max(from, s.Last) > int64(d.o.Patience):
 			return nil // the ledger will say what is missing

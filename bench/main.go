@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/bench/agent"
+	"github.com/gatecast/gatecast/bench/compare"
+	"github.com/gatecast/gatecast/bench/live"
 	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
@@ -73,6 +75,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return exitOK, nil
 	case "suite":
 		return runSuite(ctx, rest, stdout, stderr)
+	case "compare":
+		return compare.Run(rest, stdout, stderr)
+	case "gate":
+		again := func(ctx context.Context, baseline *result.Document) (*result.Document, error) {
+			return repeat(ctx, baseline, stderr)
+		}
+		return compare.RunGate(ctx, rest, again, stdout, stderr)
 	case agent.Command:
 		return exitOK, joinAgents(ctx, args[1:], stderr)
 	case selfcheckCommand:
@@ -108,7 +117,10 @@ func runScenario(ctx context.Context, name string, args []string, stdout, stderr
 	}
 	defer func() { err = errors.Join(err, o.dismiss()) }()
 	d := newDocument(append([]string{name}, args...))
-	r, failure := measure(ctx, s, o, targets, stderr)
+	view := live.New(stderr, live.IsTerminal(stderr))
+	view.Begin(o.Repeat * len(targets))
+	r, failure := measure(ctx, s, o, targets, view)
+	view.End()
 	d.Results = []*result.Result{r}
 	return conclude(d, o.out, failure, stdout)
 }
@@ -155,7 +167,7 @@ func help(w io.Writer) {
 	for _, s := range suites() {
 		fmt.Fprintf(w, "  %-10s %s\n", s.name, s.about)
 	}
-	fmt.Fprint(w, "\nTargets (-target A,B; ratios are to the first):\n\n")
+	fmt.Fprint(w, "\nResults: gatecast bench compare OLD NEW · gatecast bench gate -baseline OLD [NEW]\nMore machines: gatecast bench agent -h\n\nTargets (-target A,B; ratios are to the first):\n\n")
 	for _, t := range target.All() {
 		fmt.Fprintf(w, "  %-12s %s\n", t.Name(), t.About())
 	}

@@ -74,8 +74,8 @@ type meter struct {
 	err    error
 }
 
-// startMeter begins to read at from. each, if not nil, is called with every reading.
-func startMeter(ctx context.Context, from int64, take func() (reading, error), each func(reading)) *meter {
+// startMeter begins to read at from.
+func startMeter(ctx context.Context, from int64, take func() (reading, error)) *meter {
 	ctx, cancel := context.WithCancel(ctx)
 	m := &meter{read: take, cancel: cancel, done: make(chan struct{})}
 	go func() { // ends with stop, or with ctx
@@ -88,7 +88,7 @@ func startMeter(ctx context.Context, from int64, take func() (reading, error), e
 			case <-ctx.Done():
 				return
 			}
-			m.take(each)
+			m.take()
 			next += int64(time.Second)
 			timer.Reset(time.Duration(next - ledger.Now()))
 		}
@@ -96,15 +96,12 @@ func startMeter(ctx context.Context, from int64, take func() (reading, error), e
 	return m
 }
 
-func (m *meter) take(each func(reading)) {
+func (m *meter) take() {
 	var r reading
 	if r, m.err = m.read(); m.err != nil {
 		return
 	}
 	m.all = append(m.all, r)
-	if each != nil {
-		each(r)
-	}
 }
 
 // stop makes the last reading. Without a first one, because measuring never began, nothing was metered.
@@ -112,7 +109,7 @@ func (m *meter) stop() (metered, error) {
 	m.cancel()
 	<-m.done
 	if m.err == nil && len(m.all) > 0 {
-		m.take(nil)
+		m.take()
 	}
 	if m.err != nil || len(m.all) < 2 {
 		return metered{}, m.err

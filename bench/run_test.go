@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatecast/gatecast/bench/live"
 	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
@@ -191,10 +192,10 @@ func TestInterruptKeepsWhatWasMeasured(t *testing.T) {
 	spy := &spied{Target: targets[0]}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	r, err := measure(ctx, s, o, []target.Target{spy}, writerFunc(func(b []byte) (int, error) {
+	r, err := measure(ctx, s, o, []target.Target{spy}, live.New(writerFunc(func(b []byte) (int, error) {
 		cancel(errInterrupted) // after the first run
 		return len(b), nil
-	}))
+	}), false))
 	if !errors.Is(err, errInterrupted) || len(r.Runs) != 1 || !r.Partial {
 		t.Fatalf("%d runs, partial %v, %v; want the first run kept", len(r.Runs), r.Partial, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/bench/agent"
+	"github.com/gatecast/gatecast/bench/live"
 	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
@@ -38,15 +39,15 @@ type site struct {
 	o        result.Options
 	in       target.Instance
 	personal bool
-	host     *agent.Host   // whose agents are the receivers; nil = they are in this process
-	watch    func(reading) // hears of each reading; may be nil
+	host     *agent.Host // whose agents are the receivers; nil = they are in this process
+	view     *live.View  // nil = nobody looks
 }
 
 // common are the defaults of every scenario.
 var common = result.Options{
 	Targets: []string{"raw", "gatecast"}, Conns: 1000, Groups: 1, PerConn: 1, Size: 100, Batch: 1, Nodes: 1, Procs: 1,
 	Loops: runtime.NumCPU(), Warmup: time.Second, Duration: 5 * time.Second, Settle: 5 * time.Second,
-	Repeat: 5, Retries: 2, Patience: 5 * time.Second,
+	Repeat: 5, Retries: 5, Patience: 5 * time.Second,
 }
 
 // with changes the common defaults.
@@ -91,15 +92,18 @@ func allScenarios() []*scenario {
 		notify(),
 		echo(),
 		slow(),
+		churn(),
 		cluster(),
 		{
 			name: "idle", about: "connections that do nothing: memory and CPU of each", run: hold,
 			takes: []string{"conns", "groups", "per-conn", "window", "loops", "login", "users", "settle", "duration"}, cost: "rss-B/conn",
+			wants:    func(t *target.Options) { t.Silent = true },
 			defaults: with(func(o *result.Options) { o.Conns, o.Window = 5000, 64 }),
 		},
 		{
 			name: "connect", about: "a storm of handshakes with login and joins", run: connect,
 			takes: []string{"conns", "groups", "per-conn", "rate", "window", "loops", "login", "users", "p99"}, cost: "server-ns/handshake",
+			wants:    func(t *target.Options) { t.Silent = true },
 			defaults: with(func(o *result.Options) { o.Conns, o.Window = 5000, 64 }),
 		},
 		soak(),
