@@ -27,6 +27,7 @@ type Options struct {
 	Inflight int              `json:"inflight"`
 	Single   bool             `json:"single"` // publications have one receiver each: first, median and last are not kept
 	Slow     *Slow            `json:"-"`      // some clients stop reading for a while; nil = none
+	Churn    *Churn           `json:"-"`      // members leave and join again; nil = none. The codec must be a Mover
 	Clock    int64            `json:"-"`      // added to this machine's times of arrival: so far the publisher's clock is ahead
 }
 
@@ -64,12 +65,13 @@ type State struct {
 
 // Local is a crew in this process.
 type Local struct {
-	opts   Options
-	sw     *swarm.Swarm
-	rec    *receivers
-	cancel context.CancelFunc
-	ended  atomic.Pointer[chan struct{}] // closed when receiving has ended
-	err    error                         // what ended it; read after ended
+	opts     Options
+	sw       *swarm.Swarm
+	rec      *receivers
+	churning *churning // nil without Churn
+	cancel   context.CancelFunc
+	ended    atomic.Pointer[chan struct{}] // closed when receiving has ended
+	err      error                         // what ended it; read after ended
 }
 
 // Open returns a crew in this process, not connected yet.
@@ -86,11 +88,23 @@ func Open(o Options) (*Local, error) {
 	if o.Slow != nil {
 		so.Lost, so.Narrow = l.lost, func(client int) bool { return l.rec.slow.is[client] }
 	}
+	if o.Churn != nil {
+		mover, ok := c.(codec.Mover)
+		if !ok {
+			return nil, errors.New("the codec " + o.Spec.Codec + " cannot join and leave")
+		}
+		l.churning = newChurning(o, mover)
+		l.rec.ledger.Follow()
+		so.Heard = l.heard
+	}
 	if l.sw, err = swarm.Open(so); err != nil {
 		return nil, err
 	}
-	if o.Slow != nil {
+	switch {
+	case o.Slow != nil:
 		l.sw.Tick(l.tick)
+	case o.Churn != nil:
+		l.sw.Tick(l.churn)
 	}
 	return l, nil
 }

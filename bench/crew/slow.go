@@ -3,6 +3,8 @@
 package crew
 
 import (
+	"errors"
+	"math"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -48,7 +50,7 @@ func (s *slowness) enter(sinceFrom, response int64) {
 }
 
 // tick stops and begins the slow ones' reading when it is time.
-func (l *Local) tick(now int64) (next int64) {
+func (l *Local) tick(now int64) (next int64, err error) {
 	s := l.rec.slow
 	for s.muted < phases-1 && now >= l.rec.from+int64(s.muted+1)*s.phase {
 		s.muted++
@@ -56,13 +58,16 @@ func (l *Local) tick(now int64) (next int64) {
 			switch {
 			case !slow:
 			case s.muted == 1:
-				l.sw.Mute(i)
+				err = errors.Join(err, l.sw.Mute(i))
 			default:
-				l.sw.Unmute(i)
+				err = errors.Join(err, l.sw.Unmute(i))
 			}
 		}
 	}
-	return l.rec.from + int64(s.muted+1)*s.phase
+	if s.muted == phases-1 {
+		return math.MaxInt64, err
+	}
+	return l.rec.from + int64(s.muted+1)*s.phase, err
 }
 
 // lost says whether a client may lose its connection: a slow one may, from when it stops reading.

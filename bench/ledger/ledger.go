@@ -15,9 +15,11 @@ type Ledger struct {
 	first  []uint32 // membership of each receiver's first group; one more at the end
 	groups []uint32 // of each membership
 
-	excused []bool            // of each receiver; nil = nobody
-	next    []uint32          // of each membership: the sequence number that should come
-	missing map[uint32][]span // of memberships with gaps only
+	excused []bool             // of each receiver; nil = nobody
+	next    []uint32           // of each membership: the sequence number that should come
+	missing map[uint32][]span  // of memberships with gaps only
+	moves   map[uint32]*move   // of memberships that moved; nil = none may
+	sentAt  map[uint32][]int64 // by group and sequence number; 0 = unknown. Kept with moves only
 	counts  Counts
 }
 
@@ -34,6 +36,7 @@ type Counts struct {
 	WrongGroup int64 `json:"wrong_group"`
 	Foreign    int64 `json:"foreign"`           // of another run, or never sent
 	Excused    int64 `json:"excused,omitempty"` // lost by receivers that may lose
+	Left       int64 `json:"left,omitempty"`    // arrived after the receiver had left the group
 }
 
 // New returns the ledger of a run whose receivers 0 to n-1 are members of the groups of(i), and of no others.
@@ -68,6 +71,13 @@ func (l *Ledger) Receive(receiver int, s Stamp) (first bool) {
 	if m == last {
 		l.counts.WrongGroup++
 		return false
+	}
+	if l.moves != nil {
+		if v := l.moves[m]; v != nil && v.away {
+			l.counts.Left++
+			return false
+		}
+		l.learn(s)
 	}
 	switch next := &l.next[m]; {
 	case s.Seq == *next:
@@ -115,6 +125,13 @@ func (l *Ledger) Balance(sent []uint32) Counts {
 		}
 		for m := l.first[receiver]; m < l.first[receiver+1]; m++ {
 			n := sent[l.groups[m]]
+			if v := l.moves[m]; v != nil {
+				got, missed := l.balance(m, n, v)
+				c.Expected += got + missed
+				c.Lost += missed
+				c.Foreign += int64(max(l.next[m], n) - n)
+				continue
+			}
 			c.Expected += int64(n)
 			if next := l.next[m]; next > n { // numbers nobody sent
 				c.Foreign += int64(next - n)
@@ -134,6 +151,7 @@ func (c Counts) Plus(o Counts) Counts {
 	return Counts{
 		c.Expected + o.Expected, c.Delivered + o.Delivered, c.Lost + o.Lost, c.Duplicated + o.Duplicated,
 		c.Reordered + o.Reordered, c.WrongGroup + o.WrongGroup, c.Foreign + o.Foreign, c.Excused + o.Excused,
+		c.Left + o.Left,
 	}
 }
 
@@ -146,6 +164,7 @@ func (c Counts) Faults() []string {
 	}{
 		{c.Lost, "lost"}, {c.Duplicated, "duplicated"}, {c.Reordered, "reordered"},
 		{c.WrongGroup, "delivered to the wrong group"}, {c.Foreign, "of another run"},
+		{c.Left, "delivered after leaving"},
 	} {
 		if f.n > 0 {
 			faults = append(faults, fmt.Sprintf("%d of %d messages %s", f.n, c.Expected, f.what))

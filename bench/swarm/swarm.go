@@ -35,9 +35,10 @@ type Options struct {
 	Ready func(due, began, ready int64)
 	// Lost hears of a client that was ready and lost its connection; nil if that may be, else the error ends Run. Nil = it may not.
 	Lost     func(client int, err error) error
-	Narrow   func(client int) bool // whose socket has little room; nil = nobody's
-	Inflight int                   // handshakes at a time; 0 = 64. Ignored with a Rate
-	Rate     float64               // handshakes due a second, open loop; 0 = as fast as they are answered
+	Heard    func(client int, h codec.Heard, at int64) // of a client that is ready: a join or a leave was confirmed; may be nil
+	Narrow   func(client int) bool                     // whose socket has little room; nil = nobody's
+	Inflight int                                       // handshakes at a time; 0 = 64. Ignored with a Rate
+	Rate     float64                                   // handshakes due a second, open loop; 0 = as fast as they are answered
 }
 
 // state of a client:
@@ -85,8 +86,9 @@ type Swarm struct {
 	begun   int
 	err     error // what ended a client
 	mask    [4]byte
-	tick    func(now int64) (next int64) // see Tick
-	next    int64                        // when tick is due
+	mixed   bool                                    // messages share frames with other things; see codec.Mixer
+	tick    func(now int64) (next int64, err error) // see Tick
+	next    int64                                   // when tick is due
 
 	mu      sync.Mutex
 	pending map[int][]byte // guarded by mu: what a client's socket did not take yet
@@ -101,8 +103,9 @@ func Open(opts Options) (*Swarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open epoll: %w", err)
 	}
+	mixer, _ := opts.Codec.(codec.Mixer)
 	return &Swarm{
-		opts: opts, epoll: fd, clients: make([]client, opts.Count), buf: make([]byte, 64<<10), mask: [4]byte{1, 2, 3, 4},
+		opts: opts, mixed: mixer != nil && mixer.HearsAll(), epoll: fd, clients: make([]client, opts.Count), buf: make([]byte, 64<<10), mask: [4]byte{1, 2, 3, 4},
 		pending: make(map[int][]byte),
 	}, nil
 }
@@ -139,7 +142,8 @@ func (s *Swarm) Connect(ctx context.Context) error {
 }
 
 // Tick has Run call tick when it begins and then whenever it is time, within a millisecond: tick returns when it wants to be called next.
-func (s *Swarm) Tick(tick func(now int64) (next int64)) { s.tick = tick }
+// Its error ends Run.
+func (s *Swarm) Tick(tick func(now int64) (next int64, err error)) { s.tick = tick }
 
 // Run receives until ctx ends, or until a client loses its connection, which is an error unless Lost says otherwise.
 func (s *Swarm) Run(ctx context.Context) error {
@@ -148,10 +152,10 @@ func (s *Swarm) Run(ctx context.Context) error {
 		if s.tick != nil {
 			now := ledger.Now()
 			if now >= s.next {
-				s.next = s.tick(now)
-			}
-			if s.err != nil {
-				return s.err
+				var err error
+				if s.next, err = s.tick(now); err != nil {
+					return err
+				}
 			}
 			wait = min(wait, time.Duration(max(s.next-now, 0)))
 		}
@@ -163,17 +167,19 @@ func (s *Swarm) Run(ctx context.Context) error {
 }
 
 // Mute has client i read nothing more until Unmute. Both are for the goroutine that receives.
-func (s *Swarm) Mute(i int) {
-	if s.clients[i].state == ready {
-		s.err = errors.Join(s.err, s.watch(unix.EPOLL_CTL_DEL, i, 0))
+func (s *Swarm) Mute(i int) error {
+	if s.clients[i].state != ready {
+		return nil
 	}
+	return s.watch(unix.EPOLL_CTL_DEL, i, 0)
 }
 
 // Unmute has client i read again, first what has come meanwhile.
-func (s *Swarm) Unmute(i int) {
-	if s.clients[i].state == ready {
-		s.err = errors.Join(s.err, s.watch(unix.EPOLL_CTL_ADD, i, receiving))
+func (s *Swarm) Unmute(i int) error {
+	if s.clients[i].state != ready {
+		return nil
 	}
+	return s.watch(unix.EPOLL_CTL_ADD, i, receiving)
 }
 
 // Close closes every socket with a reset, so that no port waits.
@@ -380,6 +386,9 @@ func (s *Swarm) message(i int, op frame.Op, payload []byte, at int64) {
 			s.opts.Receiver.Receive(i, stamp, at)
 		}
 	}
+	if s.mixed { // messages first: those that came with the confirmation of a leave may have come before it
+		s.hear(i, payload, at)
+	}
 }
 
 func (s *Swarm) hear(i int, payload []byte, at int64) {
@@ -390,6 +399,9 @@ func (s *Swarm) hear(i int, payload []byte, at int64) {
 	}
 	if h.Reply != nil {
 		s.err = errors.Join(s.err, s.Say(i, h.Reply))
+	}
+	if c.state == ready && s.opts.Heard != nil && h.Joined+h.Left > 0 {
+		s.opts.Heard(i, h, at)
 	}
 	if c.state == joining {
 		if c.joined += uint16(h.Joined); int(c.joined) >= s.opts.Codec.Confirms(who) {
