@@ -146,6 +146,9 @@ func (s *scenario) title(o result.Options) string {
 	default:
 		title += fmt.Sprintf(", %g/s", o.Rate)
 	}
+	if s.name == "churn" {
+		title += fmt.Sprintf(", %g joins and leaves/s", o.Churn)
+	}
 	if o.Slow > 0 {
 		title += fmt.Sprintf(", %g %% slow", 100*o.Slow)
 	}

@@ -1,0 +1,51 @@
+//go:build linux
+
+package bench
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatecast/gatecast/bench/benchtest"
+)
+
+func TestChurnHoldsTheTargetToItsConfirmations(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		faults benchtest.Faults
+		want   string // the only fault; "" = valid
+	}{
+		{"a good server is valid", benchtest.Faults{}, ""},
+		{"a message after leaving", benchtest.Faults{GhostEvery: 5}, "delivered after leaving"},
+		{"lost after a join", benchtest.Faults{DeafEvery: 5}, "lost"},
+		{"drops one in 1,000", benchtest.Faults{DropEvery: 1000}, "lost"},
+		{"duplicates", benchtest.Faults{DuplicateEvery: 1000}, "duplicated"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := quick()
+			o.Churn, o.Duration = 50, 2*time.Second
+			run := misbehaveIn(t, "churn", o, tt.faults)
+			if got := strings.Join(run.Faults, "; "); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) || len(run.Faults) > 1 {
+				t.Errorf("faults = %q, want %q only", got, tt.want)
+			}
+			if joins := value(t, run, "joins"); joins < 5 {
+				t.Errorf("%v joins, want about 50", joins)
+			}
+		})
+	}
+}
+
+func TestChurnNeedsChurn(t *testing.T) {
+	t.Parallel()
+	s, err := findScenario("churn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := quick()
+	if _, err := s.run(t.Context(), &site{o: o}); err == nil || !strings.Contains(err.Error(), "-churn must be above 0") {
+		t.Errorf("churn of 0 = %v, want a refusal", err)
+	}
+}
