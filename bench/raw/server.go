@@ -410,7 +410,11 @@ func unmask(b []byte) (payload []byte, n int) {
 		if len(b) < 14 {
 			return nil, 0
 		}
-		size, header = int(binary.BigEndian.Uint64(b[2:])), 10
+		long := binary.BigEndian.Uint64(b[2:])
+		if long > uint64(len(b)) {
+			return nil, 0
+		}
+		size, header = int(long), 10
 	}
 	if len(b) < header+4+size {
 		return nil, 0
