@@ -164,6 +164,9 @@ func (s *scenario) title(o result.Options) string {
 	if o.Login != "" {
 		title += ", login " + o.Login
 	}
+	if o.Users > 0 {
+		title += fmt.Sprintf(", %d users", o.Users)
+	}
 	return title
 }
 

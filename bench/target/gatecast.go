@@ -42,8 +42,8 @@ window = "0s"
 name   = %q
 listen = "127.0.0.1:0"
 %s[authn]
-chain     = ["jwt"]
-carriers  = ["header"]
+chain     = [%s]
+carriers  = [%s]
 anonymous = %t
 [authn.jwt]
 secret = %q
@@ -63,6 +63,16 @@ const (
 listen = %q
 routes = [%s]
 token  = %q
+`
+	djangoConfig = `[authn.django]
+database    = %q
+session_key = %q
+hash_key    = %q
+user_prefix = "u"
+[[grants]]
+to        = "authenticated"
+subscribe = ["bench.>"]
+publish   = ["bench.>"]
 `
 	anonymousConfig = `[[grants]]
 to        = "anonymous"
@@ -91,14 +101,16 @@ func (t gatecastTarget) About() string {
 	if t.raw {
 		return "Gatecast with clients on a raw route: no protocol, the message alone; published to by the native protocol"
 	}
-	return "Gatecast, native protocol, logins by JWT or none (-login anonymous); -gatecast gives the binary"
+	return "Gatecast, native protocol, logins by JWT, by Django's session (-login session) or none (-login anonymous); -gatecast gives the binary"
 }
 
 // Cannot is what a login or a raw route has not.
 func (t gatecastTarget) Cannot(o Options) string {
 	switch {
-	case o.Login != "" && o.Login != codec.LoginJWT && o.Login != codec.LoginAnonymous:
-		return fmt.Sprintf("it is started for logins %s and %s, not %q", codec.LoginJWT, codec.LoginAnonymous, o.Login)
+	case o.Login != "" && o.Login != codec.LoginJWT && o.Login != codec.LoginAnonymous && o.Login != codec.LoginSession:
+		return fmt.Sprintf("its logins are %s, %s and %s, not %q", codec.LoginJWT, codec.LoginSession, codec.LoginAnonymous, o.Login)
+	case o.Login == codec.LoginSession && (t.raw || o.Personal):
+		return "with logins by session its clients are in groups that they join by the native protocol"
 	case o.Login == codec.LoginAnonymous && (o.Personal || o.Users > 0):
 		return "anonymous clients are no users"
 	case !t.raw:
@@ -146,6 +158,15 @@ func (t gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err e
 			err = errors.Join(err, g.abandon(), os.RemoveAll(dir))
 		}
 	}()
+	if o.Login == codec.LoginSession {
+		users := o.Users
+		if users == 0 {
+			users = o.Conns
+		}
+		if g.site, err = makeDjangoSite(ctx, filepath.Join(dir, "django.sqlite3"), users); err != nil {
+			return nil, err
+		}
+	}
 	for n := range nodeCount {
 		g.addrs, g.admin = append(g.addrs, addrs[each*n]), append(g.admin, addrs[each*n+1])
 	}
@@ -173,7 +194,11 @@ func (t gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err e
 
 // startNode starts node n.
 func (g *gatecastInstance) startNode(binary string, n int, cluster string) error {
-	more := ""
+	more, chain, carriers := "", `"jwt"`, `"header"`
+	if g.site != nil { // the publisher logs in by JWT still
+		more = fmt.Sprintf(djangoConfig, "sqlite://"+g.site.database, g.site.sessionKey, g.site.hashKey)
+		chain, carriers = `"jwt", "django"`, `"header", "cookie"`
+	}
 	if g.opts.Login == codec.LoginAnonymous {
 		more += anonymousConfig
 	}
@@ -182,7 +207,7 @@ func (g *gatecastInstance) startNode(binary string, n int, cluster string) error
 	}
 	name := fmt.Sprintf("n%d", n)
 	path := filepath.Join(g.dir, name+".toml")
-	text := fmt.Appendf(nil, config, g.addrs[n], g.opts.Loops, max(g.opts.PerConn+1, groupsPerConn), name, cluster,
+	text := fmt.Appendf(nil, config, g.addrs[n], g.opts.Loops, max(g.opts.PerConn+1, groupsPerConn), name, cluster, chain, carriers,
 		g.opts.Login == codec.LoginAnonymous, g.secret, g.admin[n], g.key, more)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return err
@@ -260,8 +285,9 @@ type gatecastInstance struct {
 	addrs   []netip.AddrPort // WebSocket, of each node
 	admin   []netip.AddrPort // HTTP API, of each node
 	dir     string
-	secret  []byte // of JWTs
-	key     string // of the HTTP API
+	secret  []byte      // of JWTs
+	key     string      // of the HTTP API
+	site    *djangoSite // nil = clients do not log in by session
 	version string
 }
 
@@ -327,6 +353,9 @@ func (g *gatecastInstance) Spec() codec.Spec {
 	}
 	if g.raw {
 		s.Codec = "gatecast-raw"
+	}
+	if g.site != nil {
+		s.Cookies = g.site.cookies
 	}
 	return s
 }
