@@ -5,6 +5,8 @@
 //	main.go       command line ─► scenario and Options ─► measure ─► table, result.json, exit code
 //	run.go        for each repeat, for each target: start it, run the scenario, stop it (A B A B)
 //	fanout.go     swarm connects ─► publisher publishes ─► receivers count and time ─► ledger must balance
+//	echo.go       the same, but the receivers publish · groups.go, notify.go: fanouts with other plans
+//	slow.go       some receivers stop reading · churn.go: members leave and come back · selfcheck.go: is raw a yardstick
 //	connect.go    connect: times handshakes · idle: memory and CPU of connections that rest
 //	result.go     medians; ratios to the first target, within each repeat
 //	report.go     table, Go benchmark lines, HDR logs
