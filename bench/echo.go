@@ -46,7 +46,7 @@ func echoes(ctx context.Context, s *site) (run *result.Run, err error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	d := &delivery{site: s, crew: l, pub: pub, sizes: s.plan().Sizes(), each: "message"}
+	d := &delivery{site: s, crew: l, pub: pub, sizes: s.plan().Sizes(), each: "message", twice: true}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if _, err := d.crew.Connect(ctx); err != nil {
 		return nil, err

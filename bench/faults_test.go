@@ -184,3 +184,17 @@ func TestWindowKeepsNoMoreInFlight(t *testing.T) {
 		t.Errorf("%d publications in 1.1 s, want 220 at most", n)
 	}
 }
+
+func TestWindowedEcho(t *testing.T) {
+	t.Parallel()
+	o := quick()
+	o.Rate, o.Window, o.Batch = 0, 8, 2
+	run := misbehaveIn(t, "echo", o, benchtest.Faults{Delay: 20 * time.Millisecond})
+	if len(run.Faults) > 0 {
+		t.Fatalf("faults = %q, want none", run.Faults)
+	}
+	// 8 in flight, each 20 ms at least: 400 a second at most, for 1.1 s.
+	if n := run.Ledger.Expected; n < 8 || n > 8*(1100/20+1) {
+		t.Errorf("%d messages in 1.1 s, want 440 at most", n)
+	}
+}
