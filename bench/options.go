@@ -175,6 +175,8 @@ func (s *scenario) check(o *result.Options) error {
 		return &usageError{"-repeat must be at least 1"}
 	case o.Retries < 0 || o.Nodes < 1 || o.Loops < 1 || o.Users < 0 || o.Batch < 1:
 		return &usageError{"-nodes, -loops and -batch must be at least 1, -retries and -users at least 0"}
+	case takes("how") && o.How != howKill && o.How != howDrain:
+		return &usageError{fmt.Sprintf("-how %q: it is %s or %s", o.How, howKill, howDrain)}
 	case o.Nodes < s.leastNodes:
 		return &usageError{fmt.Sprintf("-nodes must be at least %d for %s", s.leastNodes, s.name)}
 	case o.Procs < 0 || o.Agents < 0 || o.Procs+o.Agents < 1:

@@ -108,17 +108,21 @@ func writeStats(t io.Writer, r *result.Result) {
 
 // writeBalance prints what the ledgers prove, and the notes.
 func writeBalance(w io.Writer, r *result.Result) {
-	var delivered, excused int64
+	var delivered, excused, away int64
 	for _, run := range r.Runs {
 		if run.Ledger != nil {
 			delivered += run.Ledger.Delivered
 			excused += run.Ledger.Excused
+			away += run.Ledger.Lost // which only reconnect allows in a valid run
 		}
 		for _, note := range run.Notes {
 			fmt.Fprintf(w, "note: %s, repeat %d: %s\n", run.Target, run.Repeat, note)
 		}
 	}
 	lost := "none lost"
+	if away > 0 {
+		lost = fmt.Sprintf("%d lost, all of the outage", away)
+	}
 	if excused > 0 {
 		lost = fmt.Sprintf("%d lost, all by receivers that did not read", excused)
 	}

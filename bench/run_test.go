@@ -155,6 +155,7 @@ func TestMistakesAreToldClearly(t *testing.T) {
 		{"search", "a search needs -p99"},
 		{"search -p99 1s -search loops", "it is rate or conns"},
 		{"search -p99 1s -most 1", "-most must not be below"},
+		{"reconnect -how leave", "it is kill or drain"},
 		{"cluster -nodes 1", "-nodes must be at least 2 for cluster"},
 		{"fanout -target raw,nhcan", `unknown target "nhcan"; there are: raw, raw-batch`},
 		{"fanout -target raw,raw", "target raw is named twice"},

@@ -106,6 +106,7 @@ func allScenarios() []*scenario {
 			wants:    func(t *target.Options) { t.Silent = true },
 			defaults: with(func(o *result.Options) { o.Conns, o.Window = 5000, 64 }),
 		},
+		reconnect(),
 		soak(),
 		search(),
 		recovery(),
@@ -130,6 +131,9 @@ func (s *scenario) threshold() string {
 // title names a scenario with what makes it another one; unique in a document.
 func (s *scenario) title(o result.Options) string {
 	title := fmt.Sprintf("%s, %d connections", s.name, o.Conns)
+	if o.How != "" {
+		title += ", " + o.How
+	}
 	if s.name == "search" {
 		title = fmt.Sprintf("%s, for %s, from %d connections", s.name, o.Search, o.Conns)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/gatecast/gatecast/bench/codec"
+	"github.com/gatecast/gatecast/bench/ledger"
 	"github.com/gatecast/gatecast/bench/plan"
 	"github.com/gatecast/gatecast/bench/swarm"
 )
@@ -28,6 +29,7 @@ type Options struct {
 	Single   bool             `json:"single"` // publications have one receiver each: first, median and last are not kept
 	Slow     *Slow            `json:"-"`      // some clients stop reading for a while; nil = none
 	Churn    *Churn           `json:"-"`      // members leave and join again; nil = none. The codec must be a Mover
+	Redial   bool             `json:"redial"` // clients that lose their connection dial again, and what they miss meanwhile is lost
 	Clock    int64            `json:"-"`      // added to this machine's times of arrival: so far the publisher's clock is ahead
 }
 
@@ -65,13 +67,14 @@ type State struct {
 
 // Local is a crew in this process.
 type Local struct {
-	opts     Options
-	sw       *swarm.Swarm
-	rec      *receivers
-	churning *churning // nil without Churn
-	cancel   context.CancelFunc
-	ended    atomic.Pointer[chan struct{}] // closed when receiving has ended
-	err      error                         // what ended it; read after ended
+	opts      Options
+	sw        *swarm.Swarm
+	rec       *receivers
+	churning  *churning  // nil without Churn
+	returning *returning // nil without Redial
+	cancel    context.CancelFunc
+	ended     atomic.Pointer[chan struct{}] // closed when receiving has ended
+	err       error                         // what ended it; read after ended
 }
 
 // Open returns a crew in this process, not connected yet.
@@ -97,6 +100,14 @@ func Open(o Options) (*Local, error) {
 		l.rec.ledger.Follow()
 		so.Heard = l.heard
 	}
+	if o.Redial {
+		l.returning = newReturning(o.Count)
+		so.Back = l.returning.ready
+		so.Lost = func(client int, _ error) error {
+			l.returning.lose(client, ledger.Now())
+			return nil
+		}
+	}
 	if l.sw, err = swarm.Open(so); err != nil {
 		return nil, err
 	}
@@ -105,6 +116,8 @@ func Open(o Options) (*Local, error) {
 		l.sw.Tick(l.tick)
 	case o.Churn != nil:
 		l.sw.Tick(l.churn)
+	case o.Redial:
+		l.sw.Tick(l.redial)
 	}
 	return l, nil
 }

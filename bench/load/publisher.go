@@ -28,6 +28,8 @@ type Options struct {
 	Run   uint32    // for the stamps; also the seed of the plan's choice
 	Size  int       // bytes of a payload, at least ledger.StampSize
 	HTTP  bool      // publish by requests of HTTP/1.1; the codec is a codec.Poster
+	// Redial has Open log in again when the connection is lost. What was on its way is lost; what becomes due meanwhile goes out late.
+	Redial bool
 }
 
 // Publisher is one socket that publishes. One goroutine uses it, but for Completed.
@@ -99,6 +101,33 @@ func (p *Publisher) dial(ctx context.Context) error {
 	}
 	p.fd, err = rawCopy(conn.(*net.TCPConn))
 	return err
+}
+
+const (
+	redialEvery = 20 * time.Millisecond
+	redialFor   = 60 * time.Second
+)
+
+// again makes good an error of the connection by another connection, if it may.
+func (p *Publisher) again(ctx context.Context, err error) error {
+	if err == nil || !p.opts.Redial || ctx.Err() != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, redialFor, fmt.Errorf("the publisher could not log in again within %v: %w", redialFor, err))
+	defer cancel()
+	tick := time.NewTicker(redialEvery)
+	defer tick.Stop()
+	old := p.fd
+	p.out, p.scanner = p.out[:0], frame.Scanner{}
+	for p.dial(limited) != nil {
+		p.out, p.scanner = p.out[:0], frame.Scanner{}
+		select {
+		case <-tick.C:
+		case <-limited.Done():
+			return context.Cause(limited)
+		}
+	}
+	return unix.Close(old)
 }
 
 // rawCopy is the connection's descriptor, ours alone and not blocking.
@@ -200,7 +229,7 @@ func (p *Publisher) Open(ctx context.Context, s Schedule, count int, alive func(
 		for sent < noticed && len(p.out) == 0 {
 			p.build(sent, s.Due(sent))
 			sent++
-			if err := p.flush(); err != nil {
+			if err := p.again(ctx, p.flush()); err != nil {
 				return err
 			}
 		}
@@ -208,7 +237,7 @@ func (p *Publisher) Open(ctx context.Context, s Schedule, count int, alive func(
 		if noticed < count {
 			wait = time.Duration(s.Due(noticed) - ledger.Now())
 		}
-		if err := errors.Join(p.wait(ctx, wait), alive(), p.overdue(sent == count)); err != nil {
+		if err := errors.Join(p.again(ctx, p.wait(ctx, wait)), alive(), p.overdue(sent == count)); err != nil {
 			return err
 		}
 	}

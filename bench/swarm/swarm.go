@@ -33,7 +33,9 @@ type Options struct {
 	Receiver Receiver // nil drops what arrives
 	// Ready hears of each client that became ready, by [ledger.Now]: when it was due, when its dial began. May be nil.
 	Ready func(due, began, ready int64)
-	// Lost hears of a client that was ready and lost its connection; nil if that may be, else the error ends Run. Nil = it may not.
+	// Back hears of each client that became ready again after Redial. May be nil.
+	Back func(client int, at int64)
+	// Lost hears of a client that was ready once and lost its connection, or failed to get another one; nil if that may be, else the error ends Run. Nil = it may not.
 	Lost     func(client int, err error) error
 	Heard    func(client int, h codec.Heard, at int64) // of a client that is ready: a join or a leave was confirmed; may be nil
 	Narrow   func(client int) bool                     // whose socket has little room; nil = nobody's
@@ -68,6 +70,8 @@ type client struct {
 	began   int64
 	fd      int32
 	joined  uint16 // confirmations so far
+	turned  uint16 // nodes further than the one it dialed first
+	again   bool   // it was ready before
 	state   state
 }
 
@@ -199,8 +203,28 @@ func (s *Swarm) close(c *client) {
 	c.scanner, c.head = frame.Scanner{}, nil
 }
 
+// Redial connects a client that was lost once more, to a node so many further than its first. It is for the goroutine that receives;
+// what becomes of it Back and Lost tell, but for an error at once.
+func (s *Swarm) Redial(i, turned int) error {
+	c := &s.clients[i]
+	if c.state != gone {
+		return fmt.Errorf("redial client %d, which is %s", i, c.state)
+	}
+	c.again, c.turned = true, uint16(turned%len(s.opts.Addrs))
+	s.mu.Lock()
+	delete(s.pending, i)
+	s.mu.Unlock()
+	err := s.dial(i, ledger.Now())
+	if err != nil && c.state == dialing {
+		s.close(c)
+	}
+	return err
+}
+
 // addr is the node of client i of this swarm.
-func (s *Swarm) addr(i int) netip.AddrPort { return s.opts.Addrs[(s.opts.First+i)%len(s.opts.Addrs)] }
+func (s *Swarm) addr(i int) netip.AddrPort {
+	return s.opts.Addrs[(s.opts.First+i+int(s.clients[i].turned))%len(s.opts.Addrs)]
+}
 
 // who is client i of this swarm, as its codec sees it.
 func (s *Swarm) who(i int) codec.Client {
@@ -213,7 +237,7 @@ func (s *Swarm) dial(i int, due int64) error {
 		return fmt.Errorf("socket: %w", err)
 	}
 	c := &s.clients[i]
-	*c = client{fd: int32(fd), state: dialing, due: due, began: ledger.Now()}
+	*c = client{fd: int32(fd), state: dialing, due: due, began: ledger.Now(), turned: c.turned, again: c.again}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err
 	}
@@ -272,7 +296,7 @@ func (s *Swarm) turn(timeout time.Duration) error {
 		}
 		c := &s.clients[i]
 		err = fmt.Errorf("client %d, %s: %w", s.opts.First+i, c.state, err)
-		if s.opts.Lost != nil && c.state == ready {
+		if s.opts.Lost != nil && (c.state == ready || c.again) {
 			s.close(c)
 			err = s.opts.Lost(i, err)
 		}
@@ -342,7 +366,7 @@ func (s *Swarm) upgrade(i int, b []byte, at int64) ([]byte, error) {
 	c.head, c.state = nil, joining
 	who := s.who(i)
 	if s.opts.Codec.Confirms(who) == 0 {
-		s.settle(c, at)
+		s.settle(i, at)
 	}
 	if hello := s.opts.Codec.Hello(who); hello != nil {
 		return rest, s.Say(i, hello)
@@ -356,8 +380,15 @@ func (s *Swarm) Say(i int, message []byte) error {
 	return s.Send(i, s.out)
 }
 
-func (s *Swarm) settle(c *client, at int64) {
+func (s *Swarm) settle(i int, at int64) {
+	c := &s.clients[i]
 	c.state = ready
+	if c.again {
+		if s.opts.Back != nil {
+			s.opts.Back(i, at)
+		}
+		return
+	}
 	s.ready++
 	if s.opts.Ready != nil {
 		s.opts.Ready(c.due, c.began, at)
@@ -405,7 +436,7 @@ func (s *Swarm) hear(i int, payload []byte, at int64) {
 	}
 	if c.state == joining {
 		if c.joined += uint16(h.Joined); int(c.joined) >= s.opts.Codec.Confirms(who) {
-			s.settle(c, at)
+			s.settle(i, at)
 		}
 	}
 }

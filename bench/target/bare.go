@@ -38,7 +38,7 @@ func StartBare(ctx context.Context, members, rounds int, rate float64, size int)
 	if err != nil {
 		return nil, err
 	}
-	return &rawInstance{p.process, addr, false}, nil
+	return &rawInstance{process: p.process, addr: addr}, nil
 }
 
 // ServeBare is the process of a bare loop: it prints its address and runs until all is sent, or ctx ends.

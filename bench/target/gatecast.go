@@ -150,7 +150,7 @@ func (t gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err e
 		return nil, err
 	}
 	g := &gatecastInstance{
-		nodes: new(nodes), opts: o, raw: t.raw, dir: dir, secret: []byte(rand.Text() + rand.Text()), key: rand.Text(),
+		nodes: new(nodes), binary: binary, opts: o, raw: t.raw, dir: dir, secret: []byte(rand.Text() + rand.Text()), key: rand.Text(),
 		version: strings.TrimSpace(string(version)),
 	}
 	defer func() {
@@ -180,7 +180,7 @@ func (t gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err e
 		if nodeCount > 1 {
 			cluster = fmt.Sprintf(clusterConfig, addrs[each*n+2], strings.Join(routes, ", "), token)
 		}
-		if err := g.startNode(binary, n, cluster); err != nil {
+		if err := g.startNode(n, cluster); err != nil {
 			return nil, err
 		}
 	}
@@ -193,7 +193,7 @@ func (t gatecastTarget) Start(ctx context.Context, o Options) (_ Instance, err e
 }
 
 // startNode starts node n.
-func (g *gatecastInstance) startNode(binary string, n int, cluster string) error {
+func (g *gatecastInstance) startNode(n int, cluster string) error {
 	more, chain, carriers := "", `"jwt"`, `"header"`
 	if g.site != nil { // the publisher logs in by JWT still
 		more = fmt.Sprintf(djangoConfig, "sqlite://"+g.site.database, g.site.sessionKey, g.site.hashKey)
@@ -206,20 +206,45 @@ func (g *gatecastInstance) startNode(binary string, n int, cluster string) error
 		more += routeConfig
 	}
 	name := fmt.Sprintf("n%d", n)
-	path := filepath.Join(g.dir, name+".toml")
+	path := g.configPath(n)
 	text := fmt.Appendf(nil, config, g.addrs[n], g.opts.Loops, max(g.opts.PerConn+1, groupsPerConn), name, cluster, chain, carriers,
 		g.opts.Login == codec.LoginAnonymous, g.secret, g.admin[n], g.key, more)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return err
 	}
-	cmd := exec.Command(binary, "serve", "-config", path)
-	cmd.Dir, cmd.Env = g.dir, withoutSettings(os.Environ())
-	p, err := start(cmd)
+	p, err := g.launch(n)
 	if err != nil {
 		return err
 	}
 	g.processes = append(g.processes, p)
 	return nil
+}
+
+func (g *gatecastInstance) configPath(n int) string {
+	return filepath.Join(g.dir, fmt.Sprintf("n%d.toml", n))
+}
+
+// launch runs node n, whose config is there.
+func (g *gatecastInstance) launch(n int) (*process, error) {
+	cmd := exec.Command(g.binary, "serve", "-config", g.configPath(n))
+	cmd.Dir, cmd.Env = g.dir, withoutSettings(os.Environ())
+	return start(cmd)
+}
+
+// Kill implements [Restarter].
+func (g *gatecastInstance) Kill(node int) error { return g.processes[node].kill() }
+
+// Drain implements [Restarter].
+func (g *gatecastInstance) Drain(node int) error { return g.processes[node].Stop() }
+
+// Restart implements [Restarter].
+func (g *gatecastInstance) Restart(ctx context.Context, node int) error {
+	p, err := g.launch(node)
+	if err != nil {
+		return err
+	}
+	g.processes[node] = p
+	return g.waitReady(ctx, node)
 }
 
 // groupsPerConn is the server's default of the limit of that name.
@@ -280,6 +305,7 @@ func ignoreEnded(p *process) error {
 
 type gatecastInstance struct {
 	*nodes
+	binary  string
 	opts    Options
 	raw     bool
 	addrs   []netip.AddrPort // WebSocket, of each node

@@ -54,6 +54,16 @@ func (p *process) ended() error {
 // PIDs is the process.
 func (p *process) PIDs() []int { return []int{p.cmd.Process.Pid} }
 
+// kill ends the process at once and waits for it.
+func (p *process) kill() error {
+	if err := p.ended(); err != nil {
+		return err
+	}
+	err := p.cmd.Process.Kill()
+	<-p.done
+	return err
+}
+
 // Stop asks the process to end and kills it when it does not.
 func (p *process) Stop() error {
 	if err := p.ended(); err != nil {

@@ -56,34 +56,51 @@ func (t rawTarget) Cannot(o Options) string {
 
 // Start runs this program again as a raw server.
 func (t rawTarget) Start(ctx context.Context, o Options) (Instance, error) {
+	r := &rawInstance{target: t, opts: o, addr: netip.MustParseAddrPort("127.0.0.1:0")}
+	if err := r.Restart(ctx, 0); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Restart implements [Restarter].
+func (r *rawInstance) Restart(_ context.Context, _ int) error {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	cmd := exec.Command(self, RawCommand, "-loops", strconv.Itoa(max(o.Loops, 1)), "-batch="+strconv.FormatBool(t.batch))
-	r, w, err := os.Pipe()
+	cmd := exec.Command(self, RawCommand, "-addr", r.addr.String(), "-loops", strconv.Itoa(max(r.opts.Loops, 1)), "-batch="+strconv.FormatBool(r.target.batch))
+	out, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer r.Close()
+	defer out.Close()
 	cmd.Stdout = w
 	p, err := start(cmd)
 	_ = w.Close()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	line, err := bufio.NewReader(r).ReadString('\n')
+	line, err := bufio.NewReader(out).ReadString('\n')
 	addr, parseErr := netip.ParseAddrPort(strings.TrimSpace(line))
 	if err := errors.Join(err, parseErr); err != nil {
-		return nil, errors.Join(fmt.Errorf("the raw server did not say where it listens: %w", err), p.Stop())
+		return errors.Join(fmt.Errorf("the raw server did not say where it listens: %w", err), p.Stop())
 	}
-	return &rawInstance{p, addr, o.Speaks}, nil
+	r.process, r.addr = p, addr
+	return nil
 }
+
+// Kill implements [Restarter].
+func (r *rawInstance) Kill(int) error { return r.process.kill() }
+
+// Drain implements [Restarter].
+func (r *rawInstance) Drain(int) error { return r.Stop() }
 
 type rawInstance struct {
 	*process
-	addr   netip.AddrPort
-	speaks bool
+	target rawTarget
+	opts   Options
+	addr   netip.AddrPort // the same after a restart
 }
 
 // Addrs is where it listens.
@@ -91,7 +108,7 @@ func (r *rawInstance) Addrs() []netip.AddrPort { return []netip.AddrPort{r.addr}
 
 // Spec is no protocol.
 func (r *rawInstance) Spec() codec.Spec {
-	return codec.Spec{Codec: "raw", Host: r.addr.String(), Speaks: r.speaks}
+	return codec.Spec{Codec: "raw", Host: r.addr.String(), Speaks: r.opts.Speaks}
 }
 
 // Version is empty: it is part of the harness.
@@ -101,12 +118,14 @@ func (r *rawInstance) Version() string { return "" }
 func ServeRaw(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet(RawCommand, flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	listen := netip.MustParseAddrPort("127.0.0.1:0")
+	flags.TextVar(&listen, "addr", listen, "address to listen on; port 0 = any")
 	loops := flags.Int("loops", 1, "event loops")
 	batch := flags.Bool("batch", false, "send messages that were read together in one sendto")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	s, err := raw.Listen(raw.Options{Addr: netip.MustParseAddrPort("127.0.0.1:0"), Loops: *loops, Batch: *batch})
+	s, err := raw.Listen(raw.Options{Addr: listen, Loops: *loops, Batch: *batch})
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,16 @@ type Measured interface {
 	Metrics() (url, token string)
 }
 
+// Restarter is an Instance whose nodes can go and come back, on the same addresses.
+type Restarter interface {
+	// Kill ends a node at once, by SIGKILL.
+	Kill(node int) error
+	// Drain asks a node to end, by SIGTERM, and waits until it has.
+	Drain(node int) error
+	// Restart starts a node that has ended again and waits until it serves.
+	Restart(ctx context.Context, node int) error
+}
+
 // All is every target there is, in the order of help.
 func All() []Target {
 	return []Target{
