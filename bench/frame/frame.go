@@ -19,8 +19,9 @@ const (
 	Pong         Op = 0xA
 )
 
-// MaxMessage bounds a message from the server, fragments together, in bytes.
-const MaxMessage = 4 << 20
+// MaxMessage bounds a message from the server, fragments together, in bytes. NATS puts all that waits for a client into one, up to
+// 64 MiB.
+const MaxMessage = 65 << 20
 
 // What a server may not send.
 var (
