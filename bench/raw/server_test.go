@@ -253,8 +253,10 @@ func TestBareLoopSendsEveryRound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- b.Serve(t.Context()) }() // ends with the starter's connection
+	go func() { ended <- b.Serve(ctx) }() // ends with cancel
 	var members []*peer
 	for range 3 {
 		members = append(members, dial(t, addr, "/group/0"))
@@ -270,6 +272,7 @@ func TestBareLoopSendsEveryRound(t *testing.T) {
 		m.gets("1:2 1:2 1:2 1:2")
 	}
 	_ = starter.Close()
+	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("Serve: %v", err)
 	}

@@ -41,7 +41,7 @@ func StartBare(ctx context.Context, members, rounds int, rate float64, size int)
 	return &rawInstance{process: p.process, addr: addr}, nil
 }
 
-// ServeBare is the process of a bare loop: it prints its address and runs until all is sent, or ctx ends.
+// ServeBare is the process of a bare loop: it prints its address, sends all when it is told to, and runs until ctx ends.
 func ServeBare(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet(BareCommand, flag.ContinueOnError)
 	flags.SetOutput(stderr)
