@@ -7,6 +7,8 @@
 //	fanout.go     swarm connects ─► publisher publishes ─► receivers count and time ─► ledger must balance
 //	echo.go       the same, but the receivers publish · groups.go, notify.go: fanouts with other plans
 //	slow.go       some receivers stop reading · churn.go: members leave and come back · selfcheck.go: is raw a yardstick
+//	cluster.go    published on one node, received on all · reconnect.go: a node goes and comes back · soak.go, search.go
+//	agents.go     receivers in processes of their own · inside.go: the kernel's memory, Go's runtime
 //	connect.go    connect: times handshakes · idle: memory and CPU of connections that rest
 //	result.go     medians; ratios to the first target, within each repeat
 //	report.go     table, Go benchmark lines, HDR logs
@@ -15,6 +17,8 @@
 //
 //	target/   how a server is started and spoken to: gatecast, raw, raw-batch
 //	raw/      the yardstick: a server that is nothing but sendto
+//	crew/     the receivers: swarm, ledger and histograms, in one process
+//	agent/    a crew spread over processes and machines
 //	swarm/    the clients: one epoll loop, raw descriptors
 //	load/     the publisher: open loop by due times, or a closed window
 //	ledger/   stamps in payloads; lost, duplicated, reordered, wrong group

@@ -252,4 +252,12 @@ func TestGatecast(t *testing.T) {
 			t.Errorf("%s: exit code %d, want 0\n%s%s", s.name, code, stdout, stderr)
 		}
 	}
+	for _, line := range []string{
+		"fanout -http", "notify -http", "connect -login session -users 3", "reconnect -how drain -nodes 2", "cluster -nodes 2 -procs 2",
+	} {
+		words := lenient(t, append(strings.Fields(line), "-repeat", "1", "-target", "gatecast", "-gatecast", binary)...)
+		if code, stdout, stderr := command(t, words...); code != exitOK {
+			t.Errorf("%s: exit code %d, want 0\n%s%s", line, code, stdout, stderr)
+		}
+	}
 }

@@ -57,8 +57,10 @@ func (h *Host) Open(o crew.Options) (crew.Crew, error) {
 		return nil, fmt.Errorf("%d connections are too few for %d processes", o.Count, len(h.agents))
 	}
 	h.crews++
-	c := &Crew{host: h, number: h.crews, from: make(map[string]int), groups: make([]group, o.Plan.Groups), members: make([]int, o.Plan.Groups)}
-	c.states = make([]crew.State, len(h.agents))
+	c := &Crew{
+		host: h, number: h.crews, from: make(map[string]int), states: make([]crew.State, len(h.agents)),
+		groups: make([]group, o.Plan.Groups), members: make([]int, o.Plan.Groups),
+	}
 	n := len(h.agents)
 	for i, m := range h.agents {
 		part := o
