@@ -158,7 +158,10 @@ func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, er
 		err = d.gather(ctx)
 	}
 	m, meterErr := meter.stop()
-	if err = errors.Join(err, meterErr, d.crew.Stop()); err != nil {
+	if stopErr := d.crew.Stop(); err == nil { // else these say the same again
+		err = errors.Join(meterErr, stopErr)
+	}
+	if err != nil {
 		return tally, m, err
 	}
 	d.seen = d.look(ctx)
