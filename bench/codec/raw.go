@@ -2,6 +2,7 @@ package codec
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/gatecast/gatecast/bench/frame"
@@ -48,3 +49,14 @@ func (Raw) Publish(dst []byte, _ uint32, payload []byte) []byte { return append(
 
 // Op is text.
 func (Raw) Op() frame.Op { return frame.Text }
+
+// PostAddr is the same listener.
+func (r Raw) PostAddr() netip.AddrPort {
+	addr, _ := netip.ParseAddrPort(r.Host) // of our own making
+	return addr
+}
+
+// Post is the payload as a body.
+func (r Raw) Post(dst []byte, _ uint32, payload []byte) []byte {
+	return fmt.Appendf(dst, "POST /publish HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", r.Host, len(payload), payload)
+}

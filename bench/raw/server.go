@@ -58,6 +58,7 @@ type batch struct {
 type conn struct {
 	fd        int32
 	publisher bool
+	poster    bool // publishes by HTTP
 	echo      bool
 	upgraded  bool
 	groups    []uint32
@@ -267,6 +268,8 @@ func (l *loop) handle(c *conn, events uint32) {
 		return
 	}
 	switch {
+	case c.poster:
+		l.post(c, l.buf[:n])
 	case c.publisher:
 		l.publish(c, l.buf[:n])
 	case c.echo:
@@ -288,6 +291,11 @@ func (l *loop) upgrade(c *conn, b []byte) {
 	if len(c.in) > 0 {
 		c.in = append(c.in, b...)
 		b = c.in
+	}
+	if bytes.HasPrefix(b, posting) {
+		c.poster, c.in = true, nil
+		l.post(c, b)
+		return
 	}
 	end := bytes.Index(b, headEnd)
 	if end < 0 {
@@ -362,24 +370,30 @@ func (l *loop) publish(c *conn, b []byte) {
 			break
 		}
 		b = b[n:]
-		stamp, _, stamped := ledger.Find(payload)
-		if !stamped {
-			continue // nobody's
-		}
-		i := len(pending)
-		if l.server.opts.Batch {
-			i = slices.IndexFunc(pending, func(p batch) bool { return p.group == stamp.Group })
-		}
-		if i < 0 || i == len(pending) {
-			i = len(pending)
-			pending = append(pending, batch{group: stamp.Group})
-		}
-		pending[i].frames = frame.AppendServer(pending[i].frames, frame.Text, payload)
+		pending = l.pend(pending, payload)
 	}
 	for _, p := range pending {
 		l.spread(p)
 	}
 	c.in = append(c.in[:0], b...)
+}
+
+// pend adds the frame of a publication to those of this read; without Batch each stays alone.
+func (l *loop) pend(pending []batch, payload []byte) []batch {
+	stamp, _, stamped := ledger.Find(payload)
+	if !stamped {
+		return pending // nobody's
+	}
+	i := -1
+	if l.server.opts.Batch {
+		i = slices.IndexFunc(pending, func(p batch) bool { return p.group == stamp.Group })
+	}
+	if i < 0 {
+		i = len(pending)
+		pending = append(pending, batch{group: stamp.Group})
+	}
+	pending[i].frames = frame.AppendServer(pending[i].frames, frame.Text, payload)
+	return pending
 }
 
 // echo sends what one read brought back to where it came from, in one sendto.

@@ -3,9 +3,7 @@
 package target
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 
 	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/raw"
@@ -48,8 +45,6 @@ func (t rawTarget) Cannot(o Options) string {
 		return "it is one process"
 	case o.Moves:
 		return "its members stay in their groups"
-	case o.HTTP:
-		return "it is published to over a socket only"
 	}
 	return ""
 }
@@ -64,29 +59,21 @@ func (t rawTarget) Start(ctx context.Context, o Options) (Instance, error) {
 }
 
 // Restart implements [Restarter].
-func (r *rawInstance) Restart(_ context.Context, _ int) error {
+func (r *rawInstance) Restart(ctx context.Context, _ int) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self, RawCommand, "-addr", r.addr.String(), "-loops", strconv.Itoa(max(r.opts.Loops, 1)), "-batch="+strconv.FormatBool(r.target.batch))
-	out, w, err := os.Pipe()
+	p, err := startAnnounced(exec.Command(self, RawCommand, "-addr", r.addr.String(), "-loops", strconv.Itoa(max(r.opts.Loops, 1)),
+		"-batch="+strconv.FormatBool(r.target.batch)))
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	cmd.Stdout = w
-	p, err := start(cmd)
-	_ = w.Close()
+	addr, _, err := p.address(ctx)
 	if err != nil {
 		return err
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	addr, parseErr := netip.ParseAddrPort(strings.TrimSpace(line))
-	if err := errors.Join(err, parseErr); err != nil {
-		return errors.Join(fmt.Errorf("the raw server did not say where it listens: %w", err), p.Stop())
-	}
-	r.process, r.addr = p, addr
+	r.process, r.addr = p.process, addr
 	return nil
 }
 
