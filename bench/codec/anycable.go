@@ -78,6 +78,5 @@ func (a anycable) PostAddr() netip.AddrPort { return a.Spec.Post }
 // Post is a broadcast; its data is JSON in a string.
 func (a anycable) Post(dst []byte, group uint32, payload []byte) []byte {
 	body := fmt.Appendf(nil, `{"stream":"bench.%d","data":"\"%s\""}`, group, payload)
-	return fmt.Appendf(dst, "POST /_broadcast HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
-		"Content-Length: %d\r\n\r\n%s", a.Spec.Post, len(body), body)
+	return appendPost(dst, a.Spec.Post, "/_broadcast", jsonText, "", body)
 }

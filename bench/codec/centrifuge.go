@@ -2,9 +2,7 @@ package codec
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
-	"strconv"
 
 	"github.com/gatecast/gatecast/bench/frame"
 )
@@ -19,10 +17,6 @@ type centrifuge struct{ Spec }
 
 // Request has no credentials.
 func (c centrifuge) Request(Client) []byte { return frame.Request(c.Host, "/connection/websocket") }
-
-func centrifugeGroup(dst []byte, group uint32) []byte {
-	return strconv.AppendUint(append(dst, "bench."...), uint64(group), 10)
-}
 
 // Hello connects and subscribes in one frame, as the official client does.
 func (c centrifuge) Hello(client Client) []byte {
@@ -72,17 +66,17 @@ func (c centrifuge) Hear(client Client, payload []byte) (h Heard) {
 
 // Join subscribes.
 func (centrifuge) Join(dst []byte, group uint32) []byte {
-	return append(centrifugeGroup(append(dst, `{"id":2,"subscribe":{"channel":"`...), group), `"}}`...)
+	return append(appendGroup(append(dst, `{"id":2,"subscribe":{"channel":"`...), group), `"}}`...)
 }
 
 // Leave unsubscribes.
 func (centrifuge) Leave(dst []byte, group uint32) []byte {
-	return append(centrifugeGroup(append(dst, `{"id":3,"unsubscribe":{"channel":"`...), group), `"}}`...)
+	return append(appendGroup(append(dst, `{"id":3,"unsubscribe":{"channel":"`...), group), `"}}`...)
 }
 
 // Publish does not wait for the reply that comes.
 func (centrifuge) Publish(dst []byte, group uint32, payload []byte) []byte {
-	dst = append(centrifugeGroup(append(dst, `{"id":4,"publish":{"channel":"`...), group), `","data":"`...)
+	dst = append(appendGroup(append(dst, `{"id":4,"publish":{"channel":"`...), group), `","data":"`...)
 	return append(append(dst, payload...), `"}}`...)
 }
 
@@ -94,8 +88,8 @@ func (c centrifuge) PostAddr() netip.AddrPort { return c.Spec.Post }
 
 // Post is Centrifugo's API. It is asked to say errors by HTTP's status, which it does not by itself.
 func (c centrifuge) Post(dst []byte, group uint32, payload []byte) []byte {
-	body := append(centrifugeGroup([]byte(`{"channel":"`), group), `","data":"`...)
+	body := append(appendGroup([]byte(`{"channel":"`), group), `","data":"`...)
 	body = append(append(body, payload...), `"}`...)
-	return fmt.Appendf(dst, "POST /api/publish HTTP/1.1\r\nHost: %s\r\nX-API-Key: %s\r\nX-Centrifugo-Error-Mode: transport\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", c.Spec.Post, c.Key, len(body), body)
+	more := "X-API-Key: " + c.Key + "\r\nX-Centrifugo-Error-Mode: transport\r\n"
+	return appendPost(dst, c.Spec.Post, "/api/publish", jsonText, more, body)
 }

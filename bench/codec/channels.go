@@ -28,22 +28,12 @@ type channelsSays struct {
 	Count int    `json:"count"`
 }
 
-// channelsGroup is the group's name, as long as names in real sites are.
-func channelsGroup(dst []byte, n uint32) []byte { return fmt.Appendf(dst, "bench.%d", n) }
-
 // Request upgrades at the members' path or the publisher's.
 func (s channels) Request(c Client) []byte {
 	if c.Publisher {
 		return frame.Request(s.Host, "/publish")
 	}
-	path := []byte("/member?groups=")
-	for i, g := range c.Groups {
-		if i > 0 {
-			path = append(path, ',')
-		}
-		path = channelsGroup(path, g)
-	}
-	return frame.Request(s.Host, string(path))
+	return frame.Request(s.Host, string(appendGroups([]byte("/member?groups="), c.Groups)))
 }
 
 // Hello is nothing: the groups are in the request.
@@ -75,7 +65,7 @@ func (channels) Hear(_ Client, payload []byte) Heard {
 // op appends a message that has no data.
 func (channels) op(dst []byte, name string, group uint32) []byte {
 	dst = append(dst, `{"op":"`+name+`","group":"`...)
-	return append(channelsGroup(dst, group), `"}`...)
+	return append(appendGroup(dst, group), `"}`...)
 }
 
 // Join asks for a group_add.
@@ -87,7 +77,7 @@ func (s channels) Leave(dst []byte, group uint32) []byte { return s.op(dst, "lea
 // Publish asks for a group_send, from the publisher's consumer or a member's.
 func (channels) Publish(dst []byte, group uint32, payload []byte) []byte {
 	dst = append(dst, `{"op":"send","group":"`...)
-	dst = append(channelsGroup(dst, group), `","data":"`...)
+	dst = append(appendGroup(dst, group), `","data":"`...)
 	return append(append(dst, payload...), `"}`...)
 }
 
@@ -99,7 +89,5 @@ func (s channels) PostAddr() netip.AddrPort { return s.Spec.Post }
 
 // Post calls the view that does a group_send.
 func (s channels) Post(dst []byte, group uint32, payload []byte) []byte {
-	dst = channelsGroup(append(dst, "POST /send/"...), group)
-	return fmt.Appendf(dst, " HTTP/1.1\r\nHost: %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s",
-		s.Host, len(payload), payload)
+	return appendPost(dst, s.Spec.Post, string(appendGroup([]byte("/send/"), group)), plainText, "", payload)
 }

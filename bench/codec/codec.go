@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatecast/gatecast/bench/frame"
@@ -102,3 +103,32 @@ func errRefused(server string, payload []byte) error {
 	}
 	return errors.New(server + " says: " + string(payload))
 }
+
+// appendGroup appends the group's name, as long as names in real sites are.
+func appendGroup(dst []byte, group uint32) []byte {
+	return strconv.AppendUint(append(dst, "bench."...), uint64(group), 10)
+}
+
+// appendGroups appends the groups' names with commas between them.
+func appendGroups(dst []byte, groups []uint32) []byte {
+	for i, g := range groups {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendGroup(dst, g)
+	}
+	return dst
+}
+
+// appendPost appends a POST request. more are further header lines, each with its end.
+func appendPost(dst []byte, host netip.AddrPort, path, contentType, more string, body []byte) []byte {
+	dst = fmt.Appendf(dst, "POST %s HTTP/1.1\r\nHost: %s\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n",
+		path, host, more, contentType, len(body))
+	return append(dst, body...)
+}
+
+// The types of what is posted.
+const (
+	plainText = "text/plain"
+	jsonText  = "application/json"
+)

@@ -1,8 +1,12 @@
 package codec
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"maps"
+	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -75,4 +79,34 @@ func FuzzHear(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestEveryPosterPosts: what is posted is a request that any server can read, to the path it has for that, with its key.
+func TestEveryPosterPosts(t *testing.T) {
+	at := netip.MustParseAddrPort("127.0.0.1:8080")
+	for name, want := range map[string]struct{ uri, header, value, body string }{
+		"gatecast":   {"/api/v1/group_send", "Authorization", "Bearer k", `{"group":"bench.7","data":"abc"}`},
+		"centrifuge": {"/api/publish", "X-Api-Key", "k", `{"channel":"bench.7","data":"abc"}`},
+		"anycable":   {"/_broadcast", "Content-Type", "application/json", `{"stream":"bench.7","data":"\"abc\""}`},
+		"ws":         {"/publish", "Content-Type", "application/json", `{"group":"bench.7","data":"abc"}`},
+		"socketio":   {"/publish", "Content-Type", "application/json", `{"group":"bench.7","data":"abc"}`},
+		"channels":   {"/send/bench.7", "Content-Type", "text/plain", "abc"},
+		"nchan":      {"/send/bench.7", "Content-Type", "text/plain", "abc"},
+	} {
+		c, err := Open(Spec{Codec: name, Host: at.String(), Post: at, Key: "k"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := c.(Poster).Post([]byte{}, 7, []byte("abc"))
+		req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b)))
+		if err != nil {
+			t.Errorf("%s: %v in %q", name, err, b)
+			continue
+		}
+		body, err := io.ReadAll(req.Body)
+		if err != nil || req.Method != http.MethodPost || req.RequestURI != want.uri || req.Host != at.String() ||
+			req.Header.Get(want.header) != want.value || string(body) != want.body {
+			t.Errorf("%s posts %q, %v, want %+v", name, b, err, want)
+		}
+	}
 }

@@ -23,21 +23,12 @@ type nchan struct{ Spec }
 // NchanGroup is the only group that a publisher's socket of nchan can publish to: the path has it, before there is a message.
 const NchanGroup = 0
 
-func nchanGroup(dst []byte, n uint32) []byte { return fmt.Appendf(dst, "bench.%d", n) }
-
 // Request upgrades at the path of the client's groups.
 func (s nchan) Request(c Client) []byte {
 	if c.Publisher {
-		return frame.Request(s.Host, string(nchanGroup([]byte("/publish/"), NchanGroup)))
+		return frame.Request(s.Host, string(appendGroup([]byte("/publish/"), NchanGroup)))
 	}
-	path := []byte("/member/")
-	for i, g := range c.Groups {
-		if i > 0 {
-			path = append(path, ',')
-		}
-		path = nchanGroup(path, g)
-	}
-	return frame.Request(s.Host, string(path))
+	return frame.Request(s.Host, string(appendGroups([]byte("/member/"), c.Groups)))
 }
 
 // Hello is nothing.
@@ -65,7 +56,5 @@ func (s nchan) PostAddr() netip.AddrPort { return s.Spec.Post }
 
 // Post publishes to any group.
 func (s nchan) Post(dst []byte, group uint32, payload []byte) []byte {
-	dst = nchanGroup(append(dst, "POST /send/"...), group)
-	return fmt.Appendf(dst, " HTTP/1.1\r\nHost: %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s",
-		s.Host, len(payload), payload)
+	return appendPost(dst, s.Spec.Post, string(appendGroup([]byte("/send/"), group)), plainText, "", payload)
 }

@@ -34,7 +34,7 @@ func appendNames(dst []byte, groups []uint32, end string) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(strconv.AppendUint(append(dst, `"bench.`...), uint64(g), 10), '"')
+		dst = append(appendGroup(append(dst, '"'), g), '"')
 	}
 	return append(append(dst, ']'), end...)
 }
@@ -88,6 +88,5 @@ func (w wsCodec) Post(dst []byte, group uint32, payload []byte) []byte {
 
 func appendNodePost(dst []byte, s Spec, group uint32, payload []byte) []byte {
 	body := fmt.Appendf(nil, `{"group":"bench.%d","data":"%s"}`, group, payload)
-	return fmt.Appendf(dst, "POST /publish HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		s.Post, len(body), body)
+	return appendPost(dst, s.Post, "/publish", jsonText, "", body)
 }
