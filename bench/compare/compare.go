@@ -188,12 +188,12 @@ func compare(metric string, a, b []float64) comparison {
 
 func (c comparison) differs() bool { return c.p < alpha && c.n > 0 && c.m > 0 }
 
-// by is the change as a share of the old value.
-func (c comparison) by() float64 { return c.now/c.old - 1 }
+// by is the change as a share of the old value, which may be below 0: what is a difference can be.
+func (c comparison) by() float64 { return (c.now - c.old) / math.Abs(c.old) }
 
 // worse is by how much it got worse, as a share; below 0 if it got better.
 func (c comparison) worse() float64 {
-	if moreIsBetter(c.metric) {
+	if result.MoreIsBetter(c.metric) {
 		return -c.by()
 	}
 	return c.by()

@@ -145,3 +145,19 @@ func TestCompareRefuses(t *testing.T) {
 		t.Errorf("-h: %v", err)
 	}
 }
+
+// TestAChangeOfWhatIsBelowZero: what is a difference of two costs can be below 0, and is worse when it is more.
+func TestAChangeOfWhatIsBelowZero(t *testing.T) {
+	for _, c := range []struct {
+		old, now float64
+		worse    bool
+		percent  string
+	}{
+		{-100, 100, true, "+200.0 %"}, {-100, -50, true, "+50.0 %"}, {100, -100, false, "-200.0 %"}, {-50, -100, false, "-100.0 %"},
+	} {
+		got := comparison{metric: "server-ns/join+leave", old: c.old, now: c.now}
+		if worse := got.worse() > 0; worse != c.worse || got.percent() != c.percent {
+			t.Errorf("from %v to %v: worse = %v, %s; want %v, %s", c.old, c.now, worse, got.percent(), c.worse, c.percent)
+		}
+	}
+}

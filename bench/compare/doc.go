@@ -3,7 +3,7 @@
 // is no explanation (Mann and Whitney's U, exact).
 //
 // What one machine measured on one day cannot be compared with another's, but a ratio to raw, of two runs made one after the
-// other, can: so both are shown, and [Gate] looks at ratios only.
+// other, can: so both are shown, and [RunGate] looks at ratios only.
 //
 //	read.go      file ─► Document, refused unless it is one and valid
 //	match.go     results of the same title; the loads must be alike

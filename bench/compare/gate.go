@@ -18,27 +18,11 @@ import (
 // Pairs is how many runs of target and raw, one after the other, a new measurement for a gate has at least.
 const Pairs = 7
 
-// DefaultTolerance is how much worse a ratio may be: twice what the same server differs by between runs.
-const DefaultTolerance = 0.10
-
-// GateOptions say what a gate lets pass. The zero value tolerates nothing.
-type GateOptions struct {
+// gateOptions say what a gate lets pass. The zero value tolerates nothing.
+type gateOptions struct {
 	Tolerance float64  // share by which a ratio may be worse than the baseline's: 0.1 is 10 %
 	Metric    string   // "" = the cost of each result
 	Targets   []string // to look at; none = all but the first
-}
-
-// Gate holds a new measurement against a baseline, by ratios to the first target only. missed names what got worse by more than the
-// tolerance and not by chance. An error is an [InvalidError] if one of the documents proves nothing, or too few repeats were made;
-// otherwise the two have nothing to compare.
-func Gate(baseline, now *result.Document, o GateOptions) (missed []string, err error) {
-	checks, err := gate(baseline, now, o)
-	for _, c := range checks {
-		if c.missed(o) {
-			missed = append(missed, c.text(o))
-		}
-	}
-	return missed, err
 }
 
 // gateCheck is one target in one result.
@@ -49,10 +33,10 @@ type gateCheck struct {
 	first      string
 }
 
-func (c gateCheck) missed(o GateOptions) bool { return c.worse() > o.Tolerance && c.differs() }
+func (c gateCheck) missed(o gateOptions) bool { return c.worse() > o.Tolerance && c.differs() }
 
 // text says it all in a line.
-func (c gateCheck) text(o GateOptions) string {
+func (c gateCheck) text(o gateOptions) string {
 	change := fmt.Sprintf("%.1f %% worse", 100*c.worse())
 	if c.worse() <= 0 {
 		change = fmt.Sprintf("%.1f %% better", -100*c.worse())
@@ -61,7 +45,9 @@ func (c gateCheck) text(o GateOptions) string {
 		c.title, c.target, result.BareName(c.metric), times(c.now), c.first, times(c.old), change, 100*o.Tolerance, c.p, c.n, c.m)
 }
 
-func gate(baseline, now *result.Document, o GateOptions) (checks []gateCheck, err error) {
+// gate holds a new measurement against a baseline, by ratios to the first target only. An error is an [InvalidError] if one of the
+// documents proves nothing, or too few repeats were made; otherwise the two have nothing to compare.
+func gate(baseline, now *result.Document, o gateOptions) (checks []gateCheck, err error) {
 	for _, d := range []struct {
 		name string
 		doc  *result.Document
@@ -96,14 +82,14 @@ func gate(baseline, now *result.Document, o GateOptions) (checks []gateCheck, er
 	return nil, fmt.Errorf("the baseline has no %s of two targets: a gate needs a first one, such as raw, to go by", o.metric())
 }
 
-func (o GateOptions) metric() string {
+func (o gateOptions) metric() string {
 	if o.Metric == "" {
 		return "cost"
 	}
 	return o.Metric
 }
 
-func gateResult(a, b *result.Result, o GateOptions) (checks []gateCheck, err error) {
+func gateResult(a, b *result.Result, o gateOptions) (checks []gateCheck, err error) {
 	metric := o.Metric
 	if metric == "" {
 		metric = a.Cost
@@ -152,13 +138,14 @@ func RunGate(ctx context.Context, args []string, measure Measure, stdout, stderr
 		f.PrintDefaults()
 	}
 	path := f.String("baseline", "", "`file` to compare with: a result.json, or its directory")
+	// 10 % is twice what the same server differs by between runs.
 	tolerance := f.String("tolerance", "10%", "how much worse a ratio may be: 10% or 0.1")
 	metric := f.String("metric", "", "`metric` to look at (default: the cost of each scenario)")
 	targets := f.String("target", "", "targets to look at, with commas between them (default: all but the first)")
 	if err := f.Parse(args); err != nil {
 		return exitError, err
 	}
-	o := GateOptions{Metric: *metric}
+	o := gateOptions{Metric: *metric}
 	if o.Tolerance, err = parseShare(*tolerance); err != nil {
 		return exitError, fmt.Errorf("-tolerance: %w", err)
 	}
@@ -191,7 +178,7 @@ func RunGate(ctx context.Context, args []string, measure Measure, stdout, stderr
 }
 
 // judge prints every check.
-func judge(w io.Writer, baseline, now *result.Document, o GateOptions) (code int, err error) {
+func judge(w io.Writer, baseline, now *result.Document, o gateOptions) (code int, err error) {
 	checks, err := gate(baseline, now, o)
 	if err != nil {
 		return codeOf(err), err

@@ -24,12 +24,12 @@ func TestGate(t *testing.T) {
 	alone := sample(around(1.1, 7)...)
 	alone.Results[0].Runs = alone.Results[0].Runs[:1]
 	wide := []float64{1.0, 1.5, 1.1, 1.6, 1.2, 1.7, 1.9}
-	ten := GateOptions{Tolerance: 0.1}
+	ten := gateOptions{Tolerance: 0.1}
 	for _, c := range []struct {
 		name    string
 		old     *result.Document
 		now     *result.Document
-		o       GateOptions
+		o       gateOptions
 		missed  string
 		err     string
 		invalid bool
@@ -44,14 +44,19 @@ func TestGate(t *testing.T) {
 			"", false,
 		},
 		{
-			"worse, and a smaller tolerance", sample(around(1.1, 7)...), sample(around(1.19, 7)...), GateOptions{Tolerance: 0.05},
+			"worse, and a smaller tolerance", sample(around(1.1, 7)...), sample(around(1.19, 7)...), gateOptions{Tolerance: 0.05},
 			"8.2 % worse, allowed 5 %", "", false,
 		},
 		{"worse by chance", sample(1.2, 1.1, 1.7, 1.0, 1.3, 1.8, 1.2), sample(wide...), ten, "", "", false},
 		{ // of both targets
-			"a lower rate", sample(around(1.1, 7)...), sample(around(1.3, 7)...), GateOptions{0.1, "deliveries/s", nil},
+			"a lower rate", sample(around(1.1, 7)...), sample(around(1.3, 7)...), gateOptions{0.1, "deliveries/s", nil},
 			"", "", false,
 		},
+		{ // search: its cost is the largest load that was kept
+			"a smaller load was kept", searched(around(0.9, 7)...), searched(around(0.7, 7)...), ten,
+			"max-rate is 0.70× that of raw, in the baseline 0.90×: 22.2 % worse", "", false,
+		},
+		{"a larger load was kept", searched(around(0.7, 7)...), searched(around(0.9, 7)...), ten, "", "", false},
 		{"a baseline of 3 is enough for 7", sample(around(1.1, 3)...), sample(around(1.3, 7)...), ten, "3 and 7 pairs", "", false},
 		{
 			"a baseline of 1", sample(1.1), sample(around(1.3, 7)...), ten,
@@ -62,15 +67,15 @@ func TestGate(t *testing.T) {
 			"", "6 pairs of raw and gatecast; a gate needs 7 (-repeat 7)", true,
 		},
 		{
-			"only that target", sample(around(1.1, 7)...), sample(around(1.3, 7)...), GateOptions{0.1, "", []string{"gatecast"}},
+			"only that target", sample(around(1.1, 7)...), sample(around(1.3, 7)...), gateOptions{0.1, "", []string{"gatecast"}},
 			"gatecast", "", false,
 		},
 		{
-			"no such target", sample(around(1.1, 7)...), sample(around(1.3, 7)...), GateOptions{0.1, "", []string{"ws"}},
+			"no such target", sample(around(1.1, 7)...), sample(around(1.3, 7)...), gateOptions{0.1, "", []string{"ws"}},
 			"", "no cost with a target ws", false,
 		},
 		{
-			"no such metric", sample(around(1.1, 7)...), sample(around(1.3, 7)...), GateOptions{0.1, "p99", nil},
+			"no such metric", sample(around(1.1, 7)...), sample(around(1.3, 7)...), gateOptions{0.1, "p99", nil},
 			"", "no p99 of two targets", false,
 		},
 		{"one target", alone, sample(around(1.3, 7)...), ten, "", "a gate needs a first one, such as raw", false},
@@ -82,7 +87,13 @@ func TestGate(t *testing.T) {
 			"", "the baseline: invalid: fanout, 500 connections: gatecast, repeat 2: 1 of 9", true,
 		},
 	} {
-		missed, err := Gate(c.old, c.now, c.o)
+		checks, err := gate(c.old, c.now, c.o)
+		var missed []string
+		for _, check := range checks {
+			if check.missed(c.o) {
+				missed = append(missed, check.text(c.o))
+			}
+		}
 		var invalid *InvalidError
 		switch {
 		case c.err != "":

@@ -63,8 +63,3 @@ func metrics(r *result.Result, target string, all bool) (names []string) {
 	}
 	return names
 }
-
-// moreIsBetter says which way a metric is meant: rates up, costs and times down.
-func moreIsBetter(metric string) bool {
-	return strings.HasSuffix(metric, "/s") && !strings.Contains(metric, "-ns") && !strings.Contains(metric, "-B")
-}

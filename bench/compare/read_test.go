@@ -86,6 +86,6 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		_ = table(io.Discard, d, d, true)
-		_, _ = judge(io.Discard, d, d, GateOptions{})
+		_, _ = judge(io.Discard, d, d, gateOptions{})
 	})
 }

@@ -37,6 +37,18 @@ func sample(ratios ...float64) *result.Document {
 	return d
 }
 
+// searched is sample for a scenario whose first metric is the largest load that was kept.
+func searched(ratios ...float64) *result.Document {
+	d := sample(ratios...)
+	r := d.Results[0]
+	r.Cost = "max-rate"
+	for _, run := range r.Runs {
+		run.Metrics[0].Name = r.Cost
+	}
+	r.Summarise()
+	return d
+}
+
 // around are n ratios close to one.
 func around(ratio float64, n int) (ratios []float64) {
 	for i := range n {

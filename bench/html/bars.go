@@ -13,6 +13,7 @@ import (
 // bars are one metric of all targets, from zero.
 type bars struct {
 	Title string
+	More  bool   // is better
 	Base  string // whose line is drawn through; "" with one target
 	Line  string // percent
 	Torn  bool   // a bar is longer than the space
@@ -56,7 +57,7 @@ func newBars(r *result.Result, all marks) (out []bars) {
 }
 
 func barsOf(r *result.Result, all marks, metric string) (b bars) {
-	b.Title = label(metric)
+	b.Title, b.More = label(metric), result.MoreIsBetter(metric)
 	most := 0.0
 	for _, s := range r.Summary {
 		if s.Metric == metric {

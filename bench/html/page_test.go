@@ -218,3 +218,23 @@ func TestLongRunsAreDrawnInSteps(t *testing.T) {
 		t.Errorf("an hour is not drawn in steps; %d bytes", len(page))
 	}
 }
+
+// TestWhatIsMeantToBeLargeSaysSo: the cost of a search is what a server can do.
+func TestWhatIsMeantToBeLargeSaysSo(t *testing.T) {
+	d := sample(2, 2, 2)
+	if page := write(t, d); strings.Contains(page, "more is better") || !strings.Contains(page, "Less is better.") {
+		t.Error("a page of costs does not say that less is better, or says more")
+	}
+	r := d.Results[1]
+	r.Cost = "max-rate"
+	for _, run := range r.Runs {
+		run.Metrics[0].Name = r.Cost
+	}
+	r.Summarise()
+	page := write(t, d)
+	for _, want := range []string{"Less is better; in 2 more is better.", "<b>largest rate that was kept</b><span>more is better; median"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not hold %q", want)
+		}
+	}
+}

@@ -167,16 +167,21 @@ func version(r *result.Result, target string) string {
 
 // labels are words for metrics that people meet first. Others go by their names.
 var labels = map[string]string{
-	"server-ns/delivery":  "server CPU per delivery",
-	"server-ns/handshake": "server CPU per handshake",
-	"server-ns/message":   "server CPU per message",
-	"server-ns/conn/s":    "server CPU per idle connection and second",
-	"rss-B/conn":          "server memory per connection",
-	"rss-B":               "server memory (RSS)",
-	"response-p50-ns":     "response p50",
-	"response-p99-ns":     "response p99",
-	"last-p50-ns":         "last receiver p50",
-	"last-p99-ns":         "last receiver p99",
+	"server-ns/delivery":     "server CPU per delivery",
+	"server-ns/handshake":    "server CPU per handshake",
+	"server-ns/message":      "server CPU per message",
+	"server-ns/join+leave":   "server CPU per join and leave",
+	"server-ns/reconnection": "server CPU per reconnection",
+	"back-p99-ns":            "back again p99",
+	"server-ns/conn/s":       "server CPU per idle connection and second",
+	"max-rate":               "largest rate that was kept",
+	"max-conns":              "most connections that were kept",
+	"rss-B/conn":             "server memory per connection",
+	"rss-B":                  "server memory (RSS)",
+	"response-p50-ns":        "response p50",
+	"response-p99-ns":        "response p99",
+	"last-p50-ns":            "last receiver p50",
+	"last-p99-ns":            "last receiver p99",
 }
 
 func label(metric string) string {
@@ -234,8 +239,9 @@ func newLedger(r *result.Result, all marks) (rows []ledgerRow, silent bool) {
 
 // overview is the contents of a document of several results, with each one's cost as a ratio.
 type overview struct {
-	Entries []entry
-	Rows    []tableRow
+	Entries   []entry
+	Rows      []tableRow
+	Direction string // which way the ratios are meant
 }
 
 type entry struct {
@@ -249,7 +255,11 @@ func newOverview(d *result.Document, all marks) *overview {
 		return nil
 	}
 	o := &overview{}
+	var more []string // results whose cost is what a server can do
 	for i, r := range d.Results {
+		if result.MoreIsBetter(r.Cost) {
+			more = append(more, result.Human("", float64(i+1)))
+		}
 		e := entry{ID: newSectionID(i), Number: result.Human("", float64(i+1)), Title: r.Title, Cost: label(r.Cost)}
 		if t := r.Targets(); len(t) > 0 {
 			e.Base = t[0]
@@ -263,6 +273,10 @@ func newOverview(d *result.Document, all marks) *overview {
 			e.State, e.Class = "threshold missed", "warn"
 		}
 		o.Entries = append(o.Entries, e)
+	}
+	o.Direction = "Less is better."
+	if len(more) > 0 {
+		o.Direction = "Less is better; in " + strings.Join(more, ", ") + " more is better."
 	}
 	for _, m := range all {
 		line := tableRow{Mark: &m, Name: m.Name}

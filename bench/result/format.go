@@ -20,6 +20,16 @@ func BareName(metric string) string {
 	return metric
 }
 
+// MoreIsBetter says which way a metric is meant: what a server did in a second and the largest load it keeps up, costs, times and
+// counts of what went wrong down. How often it collected garbage is a cost.
+func MoreIsBetter(metric string) bool {
+	if strings.HasPrefix(metric, "max-") {
+		return true
+	}
+	work, ok := strings.CutSuffix(strings.TrimSuffix(metric, "-peak"), "/s")
+	return ok && !strings.Contains(work, "-ns") && !strings.Contains(work, "-B") && work != "gc"
+}
+
 // Human prints a value of the metric with its unit and three digits that count. Bytes are exact up to 10 KiB, for there every one
 // of them is a connection's.
 func Human(metric string, v float64) string {

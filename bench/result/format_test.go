@@ -56,3 +56,15 @@ func TestBareName(t *testing.T) {
 		}
 	}
 }
+
+func TestMoreIsBetter(t *testing.T) {
+	for metric, want := range map[string]bool{
+		"deliveries/s": true, "handshakes/s": true, "handshakes/s-peak": true, "max-rate": true, "max-conns": true,
+		"server-ns/delivery": false, "server-ns/conn/s": false, "rss-B/conn": false, "rss-slope-B/min": false, "gc/s": false,
+		"gc-pause-ns/s": false, "response-max-ns": false, "lost/conn": false, "fds": false,
+	} {
+		if got := MoreIsBetter(metric); got != want {
+			t.Errorf("MoreIsBetter(%q) = %v, want %v", metric, got, want)
+		}
+	}
+}
