@@ -54,15 +54,14 @@ func (a *announced) words(ctx context.Context) ([]string, error) {
 	return nil, fmt.Errorf("%s did not say where it listens: %w\n%s", a.cmd.Path, errors.Join(err, ignoreEnded(a.process)), a.said)
 }
 
-// address is words for a process that says one address.
-func (a *announced) address(ctx context.Context) (netip.AddrPort, error) {
+// address is words for a process that says where it listens first; more is what it says besides.
+func (a *announced) address(ctx context.Context) (addr netip.AddrPort, more []string, err error) {
 	words, err := a.words(ctx)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return addr, nil, err
 	}
-	addr, err := netip.ParseAddrPort(words[0])
-	if err != nil {
-		return addr, errors.Join(fmt.Errorf("%s says it listens on %q: %w", a.cmd.Path, words[0], err), ignoreEnded(a.process))
+	if addr, err = netip.ParseAddrPort(words[0]); err != nil {
+		return addr, nil, errors.Join(fmt.Errorf("%s says it listens on %q: %w", a.cmd.Path, words[0], err), ignoreEnded(a.process))
 	}
-	return addr, nil
+	return addr, words[1:], nil
 }

@@ -34,7 +34,7 @@ func StartBare(ctx context.Context, members, rounds int, rate float64, size int)
 	if err != nil {
 		return nil, err
 	}
-	addr, err := p.address(ctx)
+	addr, _, err := p.address(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -26,10 +26,8 @@ func (centrifugeTarget) About() string {
 // Cannot is what the small server has not.
 func (centrifugeTarget) Cannot(o Options) string {
 	switch {
-	case noLogin(o) != "":
-		return noLogin(o)
-	case o.Personal:
-		return noPersonal
+	case noUsers(o) != "":
+		return noUsers(o)
 	case o.Nodes > 1:
 		return "its memory broker is one process; a cluster of Centrifuge needs Redis or NATS"
 	}
@@ -50,7 +48,7 @@ func (centrifugeTarget) Start(ctx context.Context, o Options) (Instance, error) 
 	if err != nil {
 		return nil, err
 	}
-	addr, err := p.address(ctx)
+	addr, _, err := p.address(ctx)
 	if err != nil {
 		return nil, err
 	}

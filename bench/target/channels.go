@@ -102,15 +102,11 @@ func (t *channelsTarget) Start(ctx context.Context, o Options) (_ Instance, err 
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddrs(max(o.Nodes, 1))
+	r, err := newRival(max(o.Nodes, 1), version)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "gatecast-bench-")
-	if err != nil {
-		return nil, err
-	}
-	c := &channelsInstance{rival{dir: dir, addrs: addrs, version: version}}
+	c := &channelsInstance{r}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.abandon())
@@ -120,7 +116,7 @@ func (t *channelsTarget) Start(ctx context.Context, o Options) (_ Instance, err 
 	if err != nil {
 		return nil, err
 	}
-	if err := os.CopyFS(dir, project); err != nil {
+	if err := os.CopyFS(c.dir, project); err != nil {
 		return nil, err
 	}
 	socket, err := c.startRedis(ctx, redis)

@@ -23,26 +23,10 @@ import (
 // family is a server that has children of its own, all in one process group.
 type family struct{ *process }
 
-// outputDelay is how long children may keep the output of a server open that is gone.
-const outputDelay = 2 * time.Second
-
 // startFamily runs the command as start does, but if we die it is asked to end, not killed: it must end its children.
 func startFamily(cmd *exec.Cmd) (family, error) {
-	p := &process{cmd: cmd, done: make(chan struct{}), said: &tail{}}
-	cmd.Stderr = p.said
-	if cmd.Stdout == nil {
-		cmd.Stdout = p.said
-	}
-	cmd.WaitDelay = outputDelay
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Start(); err != nil {
-		return family{}, fmt.Errorf("start %s: %w", cmd.Path, err)
-	}
-	go func() { // ends with the process
-		_ = cmd.Wait()
-		close(p.done)
-	}()
-	return family{p}, nil
+	p, err := startDyingBy(syscall.SIGTERM, cmd)
+	return family{p}, err
 }
 
 // PIDs are the server and its children, as they are now.
@@ -97,6 +81,16 @@ type rival struct {
 	version string
 	pids    []int
 	stages  [][]family // in the order of their start; of one stage all stop at once
+}
+
+// newRival is a rival with so many free addresses and an empty directory. The caller must abandon it if it cannot be started.
+func newRival(nodes int, version string) (r rival, err error) {
+	addrs, err := freeAddrs(nodes)
+	if err != nil {
+		return r, err
+	}
+	dir, err := os.MkdirTemp("", "gatecast-bench-")
+	return rival{dir: dir, addrs: addrs, version: version}, err
 }
 
 // Addrs is where clients connect.

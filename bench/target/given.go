@@ -95,10 +95,8 @@ func (t *givenTarget) Cannot(o Options) string {
 	switch {
 	case o.Binaries[t.name] == "":
 		return fmt.Sprintf("nothing installs it: give its binary with -%s PATH", t.name)
-	case noLogin(o) != "":
-		return noLogin(o)
-	case o.Personal:
-		return noPersonal
+	case noUsers(o) != "":
+		return noUsers(o)
 	case o.Nodes > 1:
 		return "it is run as one node; a cluster needs Redis or NATS between the nodes"
 	case t.lacks != nil:
@@ -124,31 +122,27 @@ func (t *givenTarget) Start(ctx context.Context, o Options) (_ Instance, err err
 	if err != nil {
 		return nil, fmt.Errorf("ask %s for its version: %w", binary, told(err))
 	}
-	addrs, err := freeAddrs(1)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "gatecast-bench-")
-	if err != nil {
-		return nil, err
-	}
 	number, _, _ := strings.Cut(strings.TrimSpace(string(version)), "\n")
-	g := &givenInstance{rival{dir: dir, addrs: addrs, version: number}, t.name, rand.Text()}
+	r, err := newRival(1, number)
+	if err != nil {
+		return nil, err
+	}
+	g := &givenInstance{r, t.name, rand.Text()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.abandon())
 		}
 	}()
-	cmd := exec.Command(binary, t.args(addrs[0])...)
-	cmd.Dir = dir
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, t.env(g.key)...)
+	cmd := exec.Command(binary, t.args(g.addrs[0])...)
+	cmd.Dir = g.dir
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir}, t.env(g.key)...)
 	f, err := startFamily(cmd)
 	if err != nil {
 		return nil, err
 	}
 	g.stages = [][]family{{f}}
 	err = g.awaits(ctx, f, func(ctx context.Context) error {
-		_, err := get(ctx, addrs[0], t.alive)
+		_, err := get(ctx, g.addrs[0], t.alive)
 		return err
 	})
 	if err != nil {

@@ -41,10 +41,8 @@ func (natsTarget) About() string {
 // Cannot is what NATS has no door for.
 func (natsTarget) Cannot(o Options) string {
 	switch {
-	case noLogin(o) != "":
-		return noLogin(o)
-	case o.Personal:
-		return noPersonal
+	case noUsers(o) != "":
+		return noUsers(o)
 	case o.HTTP:
 		return "NATS has no HTTP door for publications"
 	case o.Nodes > 1 && (o.Moves || o.Speaks):
@@ -91,20 +89,16 @@ func (natsTarget) Start(ctx context.Context, o Options) (_ Instance, err error) 
 	}
 	n := &natsInstance{nodes: all}
 	for i, p := range started {
-		words, err := p.words(ctx)
+		addr, more, err := p.address(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if len(words) != 2 {
-			return nil, fmt.Errorf("the NATS server says %q, want two addresses", words)
-		}
-		addr, err := netip.ParseAddrPort(words[0])
-		if err != nil {
-			return nil, err
+		if len(more) != 1 {
+			return nil, fmt.Errorf("the NATS server says %q after its address, want that of its metrics", more)
 		}
 		n.addrs = append(n.addrs, addr)
 		if i == 0 {
-			n.metrics = words[1]
+			n.metrics = more[0]
 		}
 	}
 	return n, nil

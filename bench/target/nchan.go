@@ -35,10 +35,8 @@ const nchanMost = 255
 // Cannot is what has no place in nginx' locations.
 func (nchanTarget) Cannot(o Options) string {
 	switch {
-	case noLogin(o) != "":
-		return noLogin(o)
-	case o.Personal:
-		return noPersonal
+	case noUsers(o) != "":
+		return noUsers(o)
 	case o.Nodes > 1:
 		return "it is one nginx; nchan makes a cluster only of a Redis, which is another server"
 	case o.Moves:
@@ -103,28 +101,24 @@ func (nchanTarget) Start(ctx context.Context, o Options) (_ Instance, err error)
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddrs(1)
+	r, err := newRival(1, version)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "gatecast-bench-")
-	if err != nil {
-		return nil, err
-	}
-	n := &nchanInstance{rival{dir: dir, addrs: addrs, version: version}}
+	n := &nchanInstance{r}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.abandon())
 		}
 	}()
-	path := filepath.Join(dir, "nginx.conf")
+	path := filepath.Join(n.dir, "nginx.conf")
 	if err := writeNginxConf(path, map[string]any{
-		"Module": module, "Dir": dir, "Root": os.Geteuid() == 0, "Workers": max(o.Loops, 1), "Files": files, "Addr": addrs[0],
+		"Module": module, "Dir": n.dir, "Root": os.Geteuid() == 0, "Workers": max(o.Loops, 1), "Files": files, "Addr": n.addrs[0],
 	}); err != nil {
 		return nil, err
 	}
 	// -e: its log from before it has read the configuration would go to a directory of root's.
-	f, err := startFamily(exec.Command(nginx, "-p", dir, "-e", "stderr", "-c", path))
+	f, err := startFamily(exec.Command(nginx, "-p", n.dir, "-e", "stderr", "-c", path))
 	if err != nil {
 		return nil, err
 	}

@@ -34,10 +34,8 @@ func (t nodeTarget) About() string { return t.about }
 // Cannot is what needs more than a process without users.
 func (t nodeTarget) Cannot(o Options) string {
 	switch {
-	case noLogin(o) != "":
-		return noLogin(o)
-	case o.Personal:
-		return noPersonal
+	case noUsers(o) != "":
+		return noUsers(o)
 	case o.Nodes > 1:
 		return "it is one process; more need an adapter between them"
 	}
@@ -60,15 +58,11 @@ func (t nodeTarget) Start(ctx context.Context, o Options) (Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	words, err := p.words(ctx)
+	addr, version, err := p.address(ctx)
 	if err != nil {
 		return nil, err
 	}
-	addr, err := netip.ParseAddrPort(words[0])
-	if err != nil {
-		return nil, errors.Join(err, ignoreEnded(p.process))
-	}
-	return &nodeInstance{p.process, t.name, addr, strings.Join(words[1:], " ")}, nil
+	return &nodeInstance{p.process, t.name, addr, strings.Join(version, " ")}, nil
 }
 
 type nodeInstance struct {

@@ -15,6 +15,9 @@ import (
 // stopTimeout is how long a server may take to end after SIGTERM.
 const stopTimeout = 10 * time.Second
 
+// outputDelay is how long what a server leaves behind may keep its output open when it is gone.
+const outputDelay = 2 * time.Second
+
 // process is a child that ends with us, whatever happens.
 type process struct {
 	cmd  *exec.Cmd
@@ -22,15 +25,20 @@ type process struct {
 	said *tail
 }
 
-// start runs the command. Its standard output is the caller's to set before; standard error is kept for messages.
-func start(cmd *exec.Cmd) (*process, error) {
+// start runs the command, and kills it if we die. Its standard output is the caller's to set before; standard error is kept for
+// messages.
+func start(cmd *exec.Cmd) (*process, error) { return startDyingBy(syscall.SIGKILL, cmd) }
+
+// startDyingBy is start with another signal to end by if we die and cannot end it in order.
+func startDyingBy(signal syscall.Signal, cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{}), said: &tail{}}
 	cmd.Stderr = p.said
 	if cmd.Stdout == nil {
 		cmd.Stdout = p.said
 	}
-	// Its own group, so that Ctrl-C reaches us alone and we end it in order; Pdeathsig for when we cannot.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = outputDelay
+	// Its own group, so that Ctrl-C reaches us alone.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: signal}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}

@@ -31,5 +31,10 @@ func noLogin(o Options) string {
 	return fmt.Sprintf("its clients are anonymous, there is no login %q", o.Login)
 }
 
-// noPersonal is why a target cannot run it that has no users.
-const noPersonal = "its users have no groups by themselves"
+// noUsers is why a target without users cannot run it.
+func noUsers(o Options) string {
+	if o.Personal {
+		return "its users have no groups by themselves"
+	}
+	return noLogin(o)
+}
