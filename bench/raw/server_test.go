@@ -191,13 +191,15 @@ func TestMemberThatDoesNotReadIsEnded(t *testing.T) {
 	addr := served(t, Options{Loops: 2})
 	mute, reads, publisher := dial(t, addr, "/group/1"), dial(t, addr, "/group/1"), dial(t, addr, "/publish")
 	const size, messages = 256 << 10, 64
+	var want []string
 	for seq := range uint32(messages) { // one after the other, so that who reads is never behind
 		payload := ledger.Stamp{Group: 1, Seq: seq}.Append(nil)
 		payload = append(payload, make([]byte, size-len(payload))...)
 		if _, err := publisher.conn.Write(frame.Append(nil, frame.Binary, payload, [4]byte{})); err != nil {
 			t.Fatal(err)
 		}
-		reads.gets(fmt.Sprintf("1:%d", seq))
+		want = append(want, fmt.Sprintf("1:%d", seq))
+		reads.gets(strings.Join(want, " "))
 	}
 	n, err := io.Copy(io.Discard, mute.conn)
 	if n >= size*messages {
