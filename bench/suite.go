@@ -35,6 +35,7 @@ type part struct {
 // so that they keep up. Each table has the yardstick at the same load, for what sendto costs depends on how many sockets there are.
 var (
 	compiled = []string{"raw", "raw-batch", "gatecast", "nchan", "nats", "centrifuge", "ws", "socketio"}
+	posters  = []string{"raw", "raw-batch", "gatecast", "nchan", "centrifuge"} // of them, those that take publications by HTTP
 	python   = []string{"raw", "raw-batch", "gatecast", "daphne", "uvicorn"}
 )
 
@@ -53,6 +54,9 @@ func suites() []suite {
 			{"fanout", func(o *result.Options) { o.Targets, o.Repeat, o.Duration = compiled, 3, 4*time.Second }},
 			{"fanout", func(o *result.Options) {
 				o.Targets, o.Repeat, o.Duration, o.Rate, o.Window = compiled, 3, 3*time.Second, 0, 16
+			}},
+			{"fanout", func(o *result.Options) {
+				o.Targets, o.Repeat, o.Duration, o.HTTP = posters, 3, 4*time.Second, true
 			}},
 			{"fanout", func(o *result.Options) {
 				o.Targets, o.Repeat, o.Duration, o.Conns, o.Rate = python, 3, 4*time.Second, 500, 4
