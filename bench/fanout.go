@@ -261,7 +261,11 @@ func (d *delivery) result(t crew.Tally, m metered) *result.Run {
 	if silence := time.Duration(t.Silence); silence > stallNote {
 		run.Notes = append(run.Notes, fmt.Sprintf("stalled: nothing arrived for %v although messages were due", silence.Round(time.Millisecond)))
 	}
-	if m.deliveries == 0 {
+	switch {
+	case m.elapsed == 0:
+		run.Harness = append(run.Harness, "the harness did not come to read the costs before the run was over")
+		return run
+	case m.deliveries == 0:
 		run.Faults = append(run.Faults, "nothing was delivered in the time measured")
 		return run
 	}
