@@ -90,6 +90,7 @@ func TestEveryPosterPosts(t *testing.T) {
 		"anycable":   {"/_broadcast", "Content-Type", "application/json", `{"stream":"bench.7","data":"\"abc\""}`},
 		"ws":         {"/publish", "Content-Type", "application/json", `{"group":"bench.7","data":"abc"}`},
 		"socketio":   {"/publish", "Content-Type", "application/json", `{"group":"bench.7","data":"abc"}`},
+		"raw":        {"/publish", "Content-Type", "text/plain", "abc"},
 		"channels":   {"/send/bench.7", "Content-Type", "text/plain", "abc"},
 		"nchan":      {"/send/bench.7", "Content-Type", "text/plain", "abc"},
 	} {

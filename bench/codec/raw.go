@@ -58,5 +58,5 @@ func (r Raw) PostAddr() netip.AddrPort {
 
 // Post is the payload as a body.
 func (r Raw) Post(dst []byte, _ uint32, payload []byte) []byte {
-	return fmt.Appendf(dst, "POST /publish HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", r.Host, len(payload), payload)
+	return appendPost(dst, r.PostAddr(), "/publish", plainText, "", payload)
 }
