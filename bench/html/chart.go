@@ -3,6 +3,7 @@
 package html
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -209,15 +210,7 @@ func spread(at []float64) []float64 {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case at[a] < at[b]:
-			return -1
-		case at[a] > at[b]:
-			return 1
-		}
-		return a - b
-	})
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(at[a], at[b]) })
 	gap := float64(labelGap)
 	if n := len(at); n > 1 {
 		gap = min(gap, float64(plotBottom-plotTop)/float64(n-1))
