@@ -206,7 +206,12 @@ func (r *Result) Targets() (names []string) {
 
 // Summarise fills Valid, Missed and Summary from the runs.
 func (r *Result) Summarise() {
-	r.Valid, r.Missed, r.Summary = len(r.Runs) > 0, nil, nil
+	r.Valid, r.Missed, r.Summary = len(r.Runs) > 0, []string{}, []Stat{}
+	// Lists that are empty are [] in JSON: who reads it need not ask for null.
+	r.Runs, r.Discarded = some(r.Runs), some(r.Discarded)
+	for _, run := range slices.Concat(r.Runs, r.Discarded) {
+		run.Faults, run.Harness, run.Notes, run.Metrics = some(run.Faults), some(run.Harness), some(run.Notes), some(run.Metrics)
+	}
 	targets := r.Targets()
 	for _, run := range r.Runs {
 		r.Valid = r.Valid && len(run.Faults) == 0 && len(run.Harness) == 0
@@ -228,6 +233,14 @@ func (r *Result) Summarise() {
 			r.Summary = append(r.Summary, r.stat(t, targets[0], m))
 		}
 	}
+}
+
+// some is the list, or an empty one for nil.
+func some[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
 
 // Ratios returns the target's values of a metric by those of base, repeat by repeat.
@@ -275,7 +288,7 @@ func (r *Result) Stat(target, metric string) (Stat, bool) {
 
 // Conclude fills Valid, Partial and Missed of the document from its results.
 func (d *Document) Conclude() {
-	d.Valid, d.Missed = len(d.Results) > 0, nil
+	d.Valid, d.Missed, d.Results = len(d.Results) > 0, []string{}, some(d.Results)
 	for _, r := range d.Results {
 		d.Valid = d.Valid && r.Valid
 		d.Partial = d.Partial || r.Partial
