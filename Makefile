@@ -15,7 +15,7 @@ help: ## print this
 
 build: ## build bin/gatecast and bin/gatecast-bench
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gatecast ./server/cmd/gatecast
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/gatecast-bench ./bench/cmd/gatecast-bench
+	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags '-s -w' -o bin/gatecast-bench ./bench/cmd/gatecast-bench
 
 run: build ## build and start one node with ready logins; it prints the demo page's address
 	bin/gatecast serve -dev -config config.toml
