@@ -80,13 +80,20 @@ func writeRanking(t io.Writer, r *result.Result) {
 	fmt.Fprintln(t)
 	for _, target := range targets {
 		fmt.Fprint(t, target)
-		for _, s := range r.Summary {
-			if s.Target != target || !s.Compare {
+		for _, column := range r.Summary {
+			if column.Target != targets[0] || !column.Compare {
 				continue
 			}
-			fmt.Fprintf(t, "\t%s", result.Human(s.Metric, s.Median))
-			if s.Metric == r.Cost && s.Ratio > 0 {
-				fmt.Fprintf(t, "\t%.2f (%.2f to %.2f)", s.Ratio, s.RatioMin, s.RatioMax)
+			value, ratio := "-", "-" // a metric that the target does not have, or of a cost that is not above 0
+			if s, ok := r.Stat(target, column.Metric); ok {
+				value = result.Human(s.Metric, s.Median)
+				if s.Ratio > 0 {
+					ratio = fmt.Sprintf("%.2f (%.2f to %.2f)", s.Ratio, s.RatioMin, s.RatioMax)
+				}
+			}
+			fmt.Fprintf(t, "\t%s", value)
+			if column.Metric == r.Cost {
+				fmt.Fprintf(t, "\t%s", ratio)
 			}
 		}
 		fmt.Fprintln(t)
