@@ -78,10 +78,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	case "compare":
 		return compare.Run(rest, stdout, stderr)
 	case "gate":
+		o := settings{binaries: make(map[string]string)}
 		again := func(ctx context.Context, baseline *result.Document) (*result.Document, error) {
-			return repeat(ctx, baseline, stderr)
+			return o.repeat(ctx, baseline, rest, stderr)
 		}
-		return compare.RunGate(ctx, rest, again, stdout, stderr)
+		return compare.RunGate(ctx, rest, o.declarePrograms, again, stdout, stderr)
 	case agent.Command:
 		return exitOK, joinAgents(ctx, args[1:], stderr)
 	case selfcheckCommand:
@@ -131,16 +132,9 @@ func moreProcs() { runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0))) }
 
 // conclude prints and saves a document, a partial one too, and finds the exit code.
 func conclude(d *result.Document, out string, failure error, stdout io.Writer) (int, error) {
-	d.Seconds = time.Since(d.Began).Seconds()
-	d.Conclude()
-	d.Results = slices.DeleteFunc(d.Results, func(r *result.Result) bool { return len(r.Runs)+len(r.Discarded) == 0 })
+	finish(d)
 	if len(d.Results) > 0 {
-		failure = errors.Join(failure, writeTables(stdout, d, false))
-		if out != "" {
-			if err := save(out, d); err != nil {
-				failure = errors.Join(failure, fmt.Errorf("save the result: %w", err))
-			}
-		}
+		failure = errors.Join(failure, writeTables(stdout, d, false), saveTo(out, d))
 	}
 	switch {
 	case failure != nil:
@@ -151,6 +145,24 @@ func conclude(d *result.Document, out string, failure error, stdout io.Writer) (
 		return exitMissed, nil
 	}
 	return exitOK, nil
+}
+
+// finish completes a document when nothing more is measured.
+func finish(d *result.Document) {
+	d.Seconds = time.Since(d.Began).Seconds()
+	d.Conclude()
+	d.Results = slices.DeleteFunc(d.Results, func(r *result.Result) bool { return len(r.Runs)+len(r.Discarded) == 0 })
+}
+
+// saveTo saves a document that holds something in -out, if that was given.
+func saveTo(out string, d *result.Document) error {
+	if out == "" || len(d.Results) == 0 {
+		return nil
+	}
+	if err := save(out, d); err != nil {
+		return fmt.Errorf("save the result: %w", err)
+	}
+	return nil
 }
 
 func help(w io.Writer) {

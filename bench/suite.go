@@ -107,17 +107,17 @@ func measureAll(ctx context.Context, jobs []job, d *result.Document, stderr io.W
 	return failure
 }
 
-// repeat measures again what a document holds, for gate: the same loads, in more pairs.
-func repeat(ctx context.Context, baseline *result.Document, stderr io.Writer) (*result.Document, error) {
+// repeat measures again what a document holds, for gate: the same loads, in more pairs, of the programs that o names.
+func (o *settings) repeat(ctx context.Context, baseline *result.Document, args []string, stderr io.Writer) (*result.Document, error) {
 	var jobs []job
 	for _, r := range baseline.Results {
 		sc, err := findScenario(r.Scenario)
 		if err != nil {
 			return nil, err
 		}
-		j := job{scenario: sc, settings: settings{Options: r.Options, binaries: make(map[string]string)}}
-		j.settings.Repeat = compare.Pairs
-		if j.settings.Procs > 1 {
+		j := job{scenario: sc, settings: settings{Options: r.Options, binaries: o.binaries}}
+		j.settings.Repeat = max(compare.Pairs, r.Options.Repeat)
+		if j.settings.Procs != 1 || j.settings.Agents > 0 {
 			return nil, fmt.Errorf("%s: gate measures with one process of receivers; give it the new result instead", r.Title)
 		}
 		if err := sc.check(&j.settings.Options); err != nil {
@@ -126,13 +126,16 @@ func repeat(ctx context.Context, baseline *result.Document, stderr io.Writer) (*
 		if j.targets, err = target.Find(r.Options.Targets); err != nil {
 			return nil, err
 		}
+		if err := sc.refused(j.settings, j.targets); err != nil {
+			return nil, err
+		}
 		jobs = append(jobs, j)
 	}
 	moreProcs()
-	d := newDocument([]string{"gate"})
+	d := newDocument(append([]string{"gate"}, args...))
 	failure := measureAll(ctx, jobs, d, stderr)
-	d.Conclude()
-	return d, failure
+	finish(d)
+	return d, errors.Join(failure, saveTo(o.out, d))
 }
 
 // job is a part of a suite that is ready to be measured.

@@ -125,10 +125,9 @@ func gateResult(a, b *result.Result, o gateOptions) (checks []gateCheck, err err
 // Measure measures what a document holds again, with the same options but [Pairs] repeats.
 type Measure func(ctx context.Context, baseline *result.Document) (*result.Document, error)
 
-// RunGate is the command gate. measure is not called when a document to compare is given, and may be nil
-// where nothing can be measured. code is the exit code; err is nil when everything
-// was said.
-func RunGate(ctx context.Context, args []string, measure Measure, stdout, stderr io.Writer) (code int, err error) {
+// RunGate is the command gate. measure is not called when a document to compare is given, and may be nil where nothing can be
+// measured; declare adds the flags that it needs, and may be nil too. code is the exit code; err is nil when everything was said.
+func RunGate(ctx context.Context, args []string, declare func(f *flag.FlagSet), measure Measure, stdout, stderr io.Writer) (code int, err error) {
 	f := flag.NewFlagSet("gatecast bench gate", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Usage = func() {
@@ -142,6 +141,9 @@ func RunGate(ctx context.Context, args []string, measure Measure, stdout, stderr
 	tolerance := f.String("tolerance", "10%", "how much worse a ratio may be: 10% or 0.1")
 	metric := f.String("metric", "", "`metric` to look at (default: the cost of each scenario)")
 	targets := f.String("target", "", "targets to look at, with commas between them (default: all but the first)")
+	if declare != nil {
+		declare(f)
+	}
 	if err := f.Parse(args); err != nil {
 		return exitError, err
 	}

@@ -145,7 +145,7 @@ func TestRunGate(t *testing.T) {
 		{"no such file", []string{"-baseline", "/nowhere.json"}, nil, 3, "", "/nowhere.json"},
 	} {
 		var stdout, stderr bytes.Buffer
-		code, err := RunGate(t.Context(), c.args, c.measure, &stdout, &stderr)
+		code, err := RunGate(t.Context(), c.args, nil, c.measure, &stdout, &stderr)
 		text := ""
 		if err != nil {
 			text = err.Error()
