@@ -5,6 +5,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"sync/atomic"
 	"time"
@@ -38,14 +39,19 @@ func soaked(ctx context.Context, s *site) (run *result.Run, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	stop := passers.start(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := passers.start(ctx, cancel)
 	begin, err := d.site.read()
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}
 	tally, m, err := d.publish(ctx)
-	if err = errors.Join(err, stop()); err != nil {
-		return nil, err
+	if stopErr := stop(); stopErr != nil || err != nil {
+		if stopErr != nil && errors.Is(err, stopErr) { // that is what ended the run
+			err = nil
+		}
+		return nil, errors.Join(err, stopErr)
 	}
 	run = d.result(tally, m)
 	if len(run.Faults) > 0 || len(m.seconds) < 2 {
@@ -87,14 +93,16 @@ func (s *site) openPassers() (*passers, error) {
 	return &passers{site: s, codec: c}, err
 }
 
-// start lets them come until stop is called.
-func (p *passers) start(ctx context.Context) (stop func() error) {
+// start lets them come until stop is called. fail hears of an error at once: a soak may have hours before it.
+func (p *passers) start(ctx context.Context, fail func(error)) (stop func() error) {
 	p.began = ledger.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { // ends with stop
 		for ctx.Err() == nil && p.site.o.Churn > 0 {
 			if err := p.pass(ctx); err != nil && ctx.Err() == nil {
+				err = fmt.Errorf("connections that come and go: %w", err)
+				fail(err)
 				done <- err
 				return
 			}
