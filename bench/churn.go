@@ -34,9 +34,6 @@ func churn() *scenario {
 
 // churned runs it.
 func churned(ctx context.Context, s *site) (run *result.Run, err error) {
-	if s.o.Churn == 0 {
-		return nil, errors.New("-churn must be above 0")
-	}
 	id, half := rand.Uint32(), s.o.Duration/2
 	l, err := crew.Open(crew.Options{
 		Addrs: s.in.Addrs(), Spec: s.in.Spec(), Plan: s.plan(), Count: s.o.Conns, Run: id, Inflight: loginsInFlight, Single: true,

@@ -37,15 +37,3 @@ func TestChurnHoldsTheTargetToItsConfirmations(t *testing.T) {
 		})
 	}
 }
-
-func TestChurnNeedsChurn(t *testing.T) {
-	t.Parallel()
-	s, err := findScenario("churn")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := quick()
-	if _, err := s.run(t.Context(), &site{o: o}); err == nil || !strings.Contains(err.Error(), "-churn must be above 0") {
-		t.Errorf("churn of 0 = %v, want a refusal", err)
-	}
-}

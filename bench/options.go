@@ -185,14 +185,16 @@ func (s *scenario) check(o *result.Options) error {
 		return &usageError{fmt.Sprintf("%d connections are too few for %d processes", o.Conns, o.Procs+o.Agents)}
 	case o.Rate < 0 || o.Window < 0 || (takes("rate") || takes("window")) && o.Rate == 0 && o.Window == 0:
 		return &usageError{"-rate or -window must be above 0"}
+	case o.Rate > 0 && takes("rate") && takes("duration") && o.Rate*o.Duration.Seconds() < 1:
+		return &usageError{fmt.Sprintf("-rate %g for a -duration of %v is not one publication", o.Rate, o.Duration)}
 	case o.Size < ledger.StampSize:
 		return &usageError{fmt.Sprintf("-size must be at least %d: every payload carries a stamp", ledger.StampSize)}
 	case o.Duration <= 0 || o.Warmup < 0 || o.Settle < 0 || o.Patience <= 0 || o.MaxLag < 0 || o.P99 < 0:
 		return &usageError{"-duration and -patience must be above 0, other times not below it"}
 	case o.Slow < 0 || o.Slow >= 1:
 		return &usageError{"-slow is a share of the receivers: 0.1 is a tenth"}
-	case o.Churn < 0:
-		return &usageError{"-churn must not be below 0"}
+	case o.Churn < 0 || s.name == "churn" && o.Churn == 0:
+		return &usageError{"-churn must be above 0, or 0 for a soak without"}
 	}
 	if s.name == "search" {
 		if err := checkSearch(o); err != nil {

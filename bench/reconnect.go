@@ -24,7 +24,7 @@ import (
 func reconnect() *scenario {
 	return &scenario{
 		name: "reconnect", about: "a node is killed or drained under load and started again: how long until all are back", run: reconnected,
-		takes: append([]string{"how", "nodes"}, without(publishing, "window", "p99", "max-lag")...), cost: "back-p99-ns",
+		takes: append([]string{"how", "nodes"}, without(publishing, "window", "patience", "p99", "max-lag")...), cost: "back-p99-ns",
 		defaults: with(func(o *result.Options) { o.How, o.Rate, o.Duration, o.Repeat = "kill", 20, 10*time.Second, 3 }),
 	}
 }
