@@ -162,8 +162,12 @@ func (f *searched) judge(run *result.Run) string {
 // result is the best run with what was searched for as its first metric.
 func (f *searched) result(good float64) *result.Run {
 	run := f.best
-	if run == nil {
-		run = &result.Run{Faults: []string{"no load was small enough: " + f.failed}}
+	switch why := "no load was small enough: " + f.failed; {
+	case run != nil:
+	case strings.HasPrefix(f.failed, harnessFault):
+		run = &result.Run{Harness: []string{why}}
+	default:
+		run = &result.Run{Faults: []string{why}}
 	}
 	metric := "max-" + f.o.Search
 	run.Metrics = slices.Insert(run.Metrics, 0, result.Metric{Name: metric, Value: good, Compare: true})
