@@ -23,7 +23,7 @@ const (
 	stallNote  = 500 * time.Millisecond // silence worth a word
 	drainTick  = 5 * time.Millisecond
 	lead       = 20 * time.Millisecond // between the decision to publish and the first due time
-	maxBusy    = 0.9                   // share of one core the harness may need in a valid open-loop run
+	maxBusy    = 0.9                   // share of one core the harness may need in a valid open-loop run; of echo each of its two threads
 	gatherTime = 3                     // times the duration after which an overloaded run is cut off
 )
 
@@ -32,14 +32,16 @@ type delivery struct {
 	*site
 	crew  crew.Crew
 	pub   publisher
-	sizes []int  // members of each group
-	each  string // what costs are divided by: "delivery", or "message" if each has one receiver
-	twice bool   // the thread that publishes is as busy as the one that receives: the harness may need two cores' share
-	start int64  // the first publication is due
-	from  int64  // measuring begins
+	sizes []int   // members of each group
+	each  string  // what costs are divided by: "delivery", or "message" if each has one receiver
+	twice bool    // the thread that publishes is as busy as the one that receives: each may need as much of a core
+	spoke float64 // share of a core that the thread that publishes needed
+	start int64   // the first publication is due
+	from  int64   // measuring begins
 
 	began    func(from int64) // hears when measuring will begin; may be nil
 	complete func() bool      // whether all has arrived, where sizes cannot say; nil = they can
+	rest     func() bool      // whether nothing is awaited that is not measured; nil = nothing is
 
 	cutOff time.Duration // after the last publication, with messages still arriving; 0 = not
 
@@ -151,13 +153,20 @@ func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, er
 	meter := startMeter(ctx, d.from, d.read)
 	d.phase("publish")
 	unfollow := d.follow(d.crew, d.ahead(), d.o.Warmup+d.o.Duration)
-	load.Urgently(func() { err = d.send(ctx) })
+	load.Urgently(func() {
+		at, cpu := ledger.Now(), load.ThreadCPU()
+		err = d.send(ctx)
+		d.spoke = float64(load.ThreadCPU()-cpu) / float64(ledger.Now()-at)
+	})
 	unfollow()
 	d.phase("drain")
 	if err == nil {
 		err = d.gather(ctx)
 	}
 	m, meterErr := meter.stop()
+	if err == nil && d.rest != nil {
+		err = until(ctx, d.rest)
+	}
 	if stopErr := d.crew.Stop(); err == nil { // else these say the same again
 		err = errors.Join(meterErr, stopErr)
 	}
@@ -196,9 +205,12 @@ func (d *delivery) ahead() int64 {
 }
 
 // expected is how many deliveries come of what was sent.
-func (d *delivery) expected() (n int64) {
-	for group, sent := range d.pub.Sent() {
-		n += int64(sent) * int64(d.sizes[group])
+func (d *delivery) expected() int64 { return deliveries(d.pub.Sent(), d.sizes) }
+
+// deliveries are those of what was sent to groups of these sizes.
+func deliveries(sent []uint32, sizes []int) (n int64) {
+	for group, k := range sent {
+		n += int64(k) * int64(sizes[group])
 	}
 	return n
 }
@@ -227,6 +239,20 @@ func (d *delivery) gather(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// until waits for a condition.
+func until(ctx context.Context, reached func() bool) error {
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	for !reached() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // linger waits a moment for what should not come: duplicates and strays after the last message.
@@ -293,12 +319,12 @@ func (d *delivery) result(t crew.Tally, m metered) *result.Run {
 
 // judgeHarness says whether the harness kept up; what it says is no fault of the target.
 func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
-	busy, most := m.busy, maxBusy
-	if d.twice {
-		most *= 2
+	busy := m.busy
+	if d.twice { // which of the two is at its limit, their sum does not say
+		busy = max(d.spoke, m.busy-d.spoke)
 	}
 	if d.o.Window > 0 {
-		if busy > most {
+		if busy > maxBusy {
 			run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*busy))
 		}
 		judgeClocks(run, t)
@@ -309,7 +335,7 @@ func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
 	if lag > allowed {
 		run.Harness = append(run.Harness, fmt.Sprintf("the generator fell behind: p99 of its lag is %v, allowed %v", lag.Round(time.Microsecond), allowed.Round(time.Microsecond)))
 	}
-	if busy > most {
+	if busy > maxBusy {
 		run.Harness = append(run.Harness, fmt.Sprintf("the harness needed %.0f %% of a core, so latencies are its own", 100*busy))
 	}
 	judgeClocks(run, t)

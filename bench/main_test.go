@@ -4,6 +4,7 @@ package bench
 
 import (
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -24,5 +25,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && slices.Contains([]string{target.RawCommand, target.BareCommand, agent.Command}, os.Args[1]) {
 		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
+	// As moreProcs, for several runs at a time: who waits for a socket in a system call keeps a P from others for milliseconds.
+	runtime.GOMAXPROCS(4 * minProcs)
 	goleak.VerifyTestMain(m)
 }

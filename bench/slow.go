@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/crew"
+	"github.com/gatecast/gatecast/bench/ledger"
 	"github.com/gatecast/gatecast/bench/load"
 	"github.com/gatecast/gatecast/bench/result"
 )
@@ -34,14 +35,15 @@ func slow() *scenario {
 func slowly(ctx context.Context, s *site) (run *result.Run, err error) {
 	id := rand.Uint32()
 	how := crew.Slow{Share: s.o.Slow, Phase: s.o.Duration / 3}
-	d, slowOnes := &delivery{site: s, sizes: make([]int, s.o.Groups), each: "delivery"}, 0
+	d, slowSizes, slowOnes := &delivery{site: s, sizes: make([]int, s.o.Groups), each: "delivery"}, make([]int, s.o.Groups), 0
 	for i := range s.o.Conns {
+		sizes := d.sizes
 		if how.Is(i) {
 			slowOnes++
-			continue
+			sizes = slowSizes
 		}
 		for _, g := range s.plan().Of(i) {
-			d.sizes[g]++
+			sizes[g]++
 		}
 	}
 	if slowOnes == 0 || slowOnes == s.o.Conns {
@@ -67,11 +69,18 @@ func slowly(ctx context.Context, s *site) (run *result.Run, err error) {
 		return nil, err
 	}
 	d.pub = pub
+	d.rest = func() bool { // the slow ones have caught up, or nothing more comes
+		state := l.State()
+		return state.Err != nil || l.SlowDelivered() >= deliveries(pub.Sent(), slowSizes) || ledger.Now()-state.Last > int64(s.o.Patience)
+	}
 	tally, m, err := d.publish(ctx)
 	if err != nil {
 		return nil, err
 	}
 	run = d.result(tally, m)
+	if len(m.seconds) == 0 {
+		return run, nil // nothing was measured, which is a fault by now
+	}
 	others := l.Others()
 	for i, name := range []string{"before", "during", "after"} {
 		run.Latency(name, others[i], name == "during")

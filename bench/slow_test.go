@@ -10,11 +10,12 @@ import (
 	"github.com/gatecast/gatecast/bench/result"
 )
 
-// sluggish is a short run in which two receivers of 20 do not read for a while.
+// sluggish is a run in which two receivers of 10 do not read for a while. It is little to do, so that others keep up on a machine busy
+// with other tests, but 800 KB/s each, so that the room for who does not read is full within half a phase.
 func sluggish(t *testing.T, f benchtest.Faults) *result.Run {
 	t.Helper()
 	o := quick()
-	o.Groups, o.Slow, o.Size, o.Duration = 1, 0.1, 4000, 2*time.Second
+	o.Conns, o.Groups, o.Slow, o.Rate, o.Size, o.Duration, o.Patience = 10, 1, 0.2, 50, 16000, 6*time.Second, 5*time.Second
 	run := misbehaveIn(t, "slow", o, f)
 	if len(run.Faults) > 0 {
 		t.Fatalf("faults = %q, want none: slow receivers may lose and be closed", run.Faults)
@@ -33,7 +34,7 @@ func value(t *testing.T, run *result.Run, metric string) float64 {
 
 func TestSlowReceiversAreToldFromOthers(t *testing.T) {
 	t.Parallel()
-	const short = 8 // messages a server keeps for who does not read
+	const short = 24 // messages a server keeps for who does not read
 	for _, tt := range []struct {
 		name   string
 		faults benchtest.Faults

@@ -23,7 +23,8 @@ import (
 func (s *Server) serve(conn net.Conn) {
 	defer conn.Close()
 	path := ""
-	m := &member{conn: conn, out: make(chan frames, cmp.Or(s.faults.Queue, queued))}
+	m := &member{conn: conn, out: make(chan frames, cmp.Or(s.faults.Queue, queued)), gone: make(chan struct{})}
+	defer close(m.gone)
 	upgrader := ws.Upgrader{
 		OnRequest:       func(uri []byte) error { path = string(uri); return nil },
 		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) { return nil, s.admit(m, path) },
@@ -31,9 +32,7 @@ func (s *Server) serve(conn net.Conn) {
 	if _, err := upgrader.Upgrade(conn); err != nil {
 		return
 	}
-	gone := make(chan struct{})
-	defer close(gone)
-	s.wg.Go(func() { s.send(m, gone) }) // ends with gone
+	s.wg.Go(func() { s.send(m) }) // ends with gone
 	if path == native {
 		m.say(`{"op":"welcome"}`)
 	}
@@ -78,13 +77,13 @@ func (s *Server) admit(m *member, path string) error {
 }
 
 // send writes what is queued for the member, until it is gone.
-func (s *Server) send(m *member, gone <-chan struct{}) {
+func (s *Server) send(m *member) {
 	for {
 		select {
 		case f := <-m.out:
 			s.pause(time.Until(f.due))
 			_, _ = m.conn.Write(f.b) // a member that left is no fault
-		case <-gone:
+		case <-m.gone:
 			return
 		}
 	}

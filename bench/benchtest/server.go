@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/frame"
 	"github.com/gatecast/gatecast/bench/ledger"
@@ -30,16 +32,19 @@ type Faults struct {
 	DeafEvery    int  // one join in so many is confirmed, and the next message of the group does not come
 	CloseSlow    bool // who does not read is closed, not spared messages
 	WaitForSlow  bool // who does not read holds up everybody
-	DisturbFirst bool // while somebody does not read, every message to the first member comes 50 ms late
-	Queue        int  // messages that may wait for a member; more are not kept. 0 = many
+	DisturbFirst bool // while somebody does not read, every message to the first member that does comes 50 ms late
+	Queue        int  // messages that may wait for a member that does not read; more are not kept. 0 = many
 }
+
+// sendBuffer is the kernel's room for a member, with a Queue.
+const sendBuffer = 64 << 10
 
 // disturbance is how late messages are with DisturbFirst.
 const disturbance = 50 * time.Millisecond
 
 const (
 	queued = 1 << 14 // messages that wait for a member, unless Faults say otherwise
-	many   = 8       // so many wait for no member that reads
+	many   = 4       // as many wait for a member that does not read
 )
 
 // Server is an instance of a target that speaks like the raw ones, or Gatecast's native protocol. It runs in this process.
@@ -63,10 +68,11 @@ type Server struct {
 
 type member struct {
 	conn net.Conn
-	out  chan frames // never closed
-	held []byte      // a frame that comes after the next one of its group; owned by deliver
-	of   uint32      // group of held; owned by deliver
-	late bool        // what is written now waits for the disturbance; owned by deliver
+	out  chan frames   // never closed
+	gone chan struct{} // closed when it has left
+	held []byte        // a frame that comes after the next one of its group; owned by deliver
+	of   uint32        // group of held; owned by deliver
+	late bool          // what is written now waits for the disturbance; owned by deliver
 
 	mu     sync.Mutex // held while a delivery is decided and queued, so that a confirmation is before or after it
 	groups []uint32
@@ -80,7 +86,24 @@ type frames struct {
 	due time.Time
 }
 
-func (m *member) stuck() bool { return len(m.out) > many }
+// stuck reports whether the member does not read: messages wait for it, and its socket takes no more. Messages alone could wait for
+// a core too, on a machine busy with other tests.
+func (m *member) stuck() bool { return len(m.out) > many && m.full() }
+
+// full reports whether the member's socket takes no more now.
+func (m *member) full() bool {
+	raw, err := m.conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return false
+	}
+	full := false
+	err = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(fds, 0)
+		full = err == nil && n == 0
+	})
+	return err == nil && full
+}
 
 type published struct {
 	payload []byte
@@ -106,6 +129,9 @@ func (s *Server) accept() {
 		conn, err := s.listen.Accept()
 		if err != nil {
 			return
+		}
+		if s.faults.Queue > 0 { // else the kernel's grows with bursts, and on a busy machine holds all that a test sends
+			_ = conn.(*net.TCPConn).SetWriteBuffer(sendBuffer)
 		}
 		s.mu.Lock()
 		s.conns = append(s.conns, conn)
@@ -148,9 +174,10 @@ func (s *Server) spread(p published) {
 	s.mu.Lock()
 	members := s.members
 	s.mu.Unlock()
-	for i, m := range members {
+	victim := s.victim(members)
+	for _, m := range members {
 		m.mu.Lock()
-		m.late = i == 0 && s.faults.DisturbFirst && slices.ContainsFunc(members[1:], (*member).stuck)
+		m.late = m == victim
 		if m == p.by || p.by == nil && m.hears(stamp.Group) {
 			s.one(m, stamp.Group, out)
 		} else if s.spared++; every(s.spared, s.faults.WrongGroupEvery) {
@@ -158,6 +185,17 @@ func (s *Server) spread(p published) {
 		}
 		m.mu.Unlock()
 	}
+}
+
+// victim is who is disturbed now: the first member that reads, if another does not; nil = nobody.
+func (s *Server) victim(members []*member) *member {
+	if !s.faults.DisturbFirst || !slices.ContainsFunc(members, (*member).stuck) {
+		return nil
+	}
+	if i := slices.IndexFunc(members, func(m *member) bool { return !m.stuck() }); i >= 0 {
+		return members[i]
+	}
+	return nil
 }
 
 // hears reports whether a message to the group is for the member, rightly or not.
@@ -194,27 +232,44 @@ func (s *Server) one(m *member, group uint32, out []byte) {
 
 func every(n, of int) bool { return of > 0 && n%of == 0 }
 
-// write queues a frame for a member. If the queue is full, the member does not read.
+// write queues a frame for a member. With a full queue, a member that reads is waited for: only its goroutine is late.
 func (s *Server) write(m *member, b []byte) {
 	f := frames{b: b}
 	if m.late {
 		f.due = time.Now().Add(disturbance)
 	}
+	for !s.enqueue(m, f) {
+		if !m.full() || s.faults.WaitForSlow {
+			continue
+		}
+		if s.faults.CloseSlow {
+			_ = m.conn.Close()
+		}
+		return
+	}
+}
+
+// lookAgain is how long a full queue is waited for before the member's socket is looked at.
+const lookAgain = time.Millisecond
+
+// enqueue reports whether the frame is no more to be queued: it is, or nobody is there to take it.
+func (s *Server) enqueue(m *member, f frames) bool {
 	select {
 	case m.out <- f:
-		return
-	case <-s.done:
-		return
+		return true
 	default:
 	}
-	switch {
-	case s.faults.CloseSlow:
-		_ = m.conn.Close()
-	case s.faults.WaitForSlow:
-		select {
-		case m.out <- f:
-		case <-s.done:
-		}
+	timer := time.NewTimer(lookAgain)
+	defer timer.Stop()
+	select {
+	case m.out <- f:
+		return true
+	case <-m.gone:
+		return true
+	case <-s.done:
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 

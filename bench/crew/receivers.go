@@ -90,6 +90,7 @@ func (r *receivers) Receive(client int, s ledger.Stamp, at int64) {
 	response, timed := at-s.Due, s.Due >= r.from
 	if r.slow != nil {
 		if r.slow.is[client] {
+			r.slow.delivered.Add(1)
 			return
 		}
 		if timed {

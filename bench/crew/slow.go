@@ -5,6 +5,7 @@ package crew
 import (
 	"errors"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -24,13 +25,15 @@ const phases = 3
 // Is reports whether client i of the plan is slow: they are spread evenly over the clients.
 func (s Slow) Is(i int) bool { return int(float64(i+1)*s.Share) > int(float64(i)*s.Share) }
 
-// slowness is the state of a crew with slow clients, owned by the swarm's goroutine.
+// slowness is the state of a crew with slow clients, owned by the swarm's goroutine but for delivered.
 type slowness struct {
 	is     []bool
 	others []*hdrhistogram.Histogram // response of those that read, by the phase in which a message was due
 	phase  int64
 	muted  int // phases begun, less one
 	closed int // slow clients that lost their connection
+
+	delivered atomic.Int64 // first arrivals at slow clients
 }
 
 func newSlowness(o Options) *slowness {
@@ -83,6 +86,9 @@ func (l *Local) lost(client int, err error) error {
 
 // Others is how those waited that did read: before, while and after the slow ones did not. Call it after Stop.
 func (l *Local) Others() []*hdrhistogram.Histogram { return l.rec.slow.others }
+
+// SlowDelivered is how many messages have reached slow clients, which State does not count. Any goroutine may ask.
+func (l *Local) SlowDelivered() int64 { return l.rec.slow.delivered.Load() }
 
 // Closed is how many slow clients lost their connection. Call it after Stop.
 func (l *Local) Closed() int { return l.rec.slow.closed }
