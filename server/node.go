@@ -222,6 +222,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 	n.logins.start(n, workers)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.tasks.Go(func() { n.sweep(n.ctx, n.opts.revalidate) }) // ends with cancel, in Close
+	n.tasks.Go(func() { n.trim(n.ctx) })                     // so does this
 	return n, nil
 }
 
