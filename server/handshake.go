@@ -183,9 +183,14 @@ type verdict struct {
 	err    error
 }
 
-// verify has a worker decide who this is.
+// verify finds in the cache who this is, or has a worker decide it.
 func (o *owner) verify(slot uint32, c *conn, r *authn.Request) {
 	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r, queued: time.Now()}
+	job.began = job.queued
+	if v := o.node.finish(&verdict{job: job}, o.node.chain.Cached); !errors.Is(v.err, authn.ErrNotCached) {
+		o.decided(slot, v)
+		return
+	}
 	if !o.node.logins.submit(job) {
 		o.decided(slot, &verdict{job: job, err: errBusy})
 	}
@@ -207,9 +212,14 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 		return v
 	}
 	job.began = now
-	if v.id, v.err = n.chain.Authenticate(ctx, job.request); v.err == nil {
+	return n.finish(v, func(r *authn.Request) (*authn.Identity, error) { return n.chain.Authenticate(ctx, r) })
+}
+
+// finish asks who it is, and compiles what it may.
+func (n *Node) finish(v *verdict, who func(*authn.Request) (*authn.Identity, error)) *verdict {
+	if v.id, v.err = who(v.job.request); v.err == nil {
 		v.rules = n.rulesAge.Load()
-		v.grants, v.err = n.grants(v.id, job.conn)
+		v.grants, v.err = n.grants(v.id, v.job.conn)
 	}
 	return v
 }
