@@ -47,6 +47,7 @@ const (
 	flagCounted                      // counts against conns_per_address
 	flagUserCount                    // counts against conns_per_user
 	flagExpiring                     // its session's time is over and is being looked at
+	flagDrops                        // messages for it were dropped by a slow policy
 	flagUpgraded                     // 101 is sent: refusals are close frames from here on
 )
 

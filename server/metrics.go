@@ -62,6 +62,12 @@ func (n *Node) Metrics() []admin.Metric {
 			}},
 		count("gatecast_limited_total", "Times a conn was refused something for a limit of its own.", func(c *counters) *counter { return &c.limited }),
 		count("gatecast_slow_conns_total", "Conns that could not keep up.", func(c *counters) *counter { return &c.slow }),
+		{Name: "gatecast_slow_dropped_total", Help: "Messages dropped because a conn could not keep up, by the policy of their group.", Type: admin.Counter,
+			Labels: []string{"policy"}, Collect: func(emit func(float64, ...string)) {
+				for p := slowDropOldest; p <= slowLatest; p++ {
+					emit(float64(n.counters.dropped[p].Load()), p.String())
+				}
+			}},
 		count("gatecast_messages_in_total", "Messages from conns.", func(c *counters) *counter { return &c.messagesIn }),
 		count("gatecast_message_bytes_in_total", "Bytes of messages from conns.", func(c *counters) *counter { return &c.bytesIn }),
 		count("gatecast_published_total", "Messages of conns and of the HTTP API handed to the broker.", func(c *counters) *counter { return &c.published }),

@@ -151,6 +151,7 @@ func (n *Node) SetLimits(l Limits) {
 type groupRule struct {
 	pattern *subject.Set
 	echo    bool
+	slow    slowPolicy
 }
 
 // rate bounds how often something happens on the node.
@@ -249,7 +250,7 @@ func (n *Node) compile(c Config) error {
 		if err != nil {
 			return fmt.Errorf("groups: pattern %q: %w", r.Pattern, err)
 		}
-		n.rules = append(n.rules, groupRule{pattern: set, echo: r.Echo == nil || *r.Echo})
+		n.rules = append(n.rules, groupRule{pattern: set, echo: r.Echo == nil || *r.Echo, slow: slowPolicies[r.Slow]})
 	}
 	var err error
 	n.proxies, err = parseProxies(c.Server.TrustedProxies)
@@ -352,12 +353,12 @@ func (n *Node) SetRules(rules *authn.Rules) {
 	n.regrantAll()
 }
 
-// echoes tells whether members get their own messages of the group back.
-func (n *Node) echoes(group []byte) bool {
+// rule is the first [[groups]] entry whose pattern matches; its zero value echoes.
+func (n *Node) rule(group []byte) groupRule {
 	for _, r := range n.rules {
 		if r.pattern.Match(group) {
-			return r.echo
+			return r
 		}
 	}
-	return true
+	return groupRule{echo: true}
 }

@@ -107,7 +107,10 @@ type DrainOptions struct {
 type GroupRule struct {
 	// Pattern says which groups the entry is for: a name, or with `*` for one token and `>` for the rest.
 	Pattern string `toml:"pattern"`
-	// Slow is what happens to a conn that cannot keep up with these groups: "close" with 4210.
+	// Slow is what happens when a conn cannot keep up with these groups, that is, when pending_bytes or pending_age of
+	// [server.limits] is passed: "close" ends the conn with 4210, so that it reconnects and reloads; "drop_oldest" drops the messages
+	// that have waited longest; "drop_newest" drops the message at hand; "latest" lets only the last message of each group wait,
+	// as soon as one has to: for groups in which a message replaces those before it. "" is "close".
 	Slow string `toml:"slow"`
 	// Echo delivers a message to its sender too, if it is a member. Default true; a send's own "echo" wins.
 	Echo *bool `toml:"echo"`
@@ -232,8 +235,8 @@ func (r *GroupRule) Validate() error {
 	if err := subject.CheckPattern(r.Pattern); err != nil {
 		return fmt.Errorf("groups: pattern %q: %w", r.Pattern, err)
 	}
-	if r.Slow != "" && r.Slow != "close" {
-		return fmt.Errorf(`groups: slow = %q is unknown; use "close"`, r.Slow)
+	if _, ok := slowPolicies[r.Slow]; !ok {
+		return fmt.Errorf(`groups: slow = %q is unknown; use "close", "drop_oldest", "drop_newest" or "latest"`, r.Slow)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type delivery struct {
 	native  *loop.Frame // the native message object
 	data    *loop.Frame // the data alone, for raw routes; nil without routes
 	exclude []uuid.UUID
+	slow    slowPolicy
 }
 
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}
@@ -66,6 +67,11 @@ func (n *Node) encode(d *delivery, m *broker.Message) bool {
 		d.data = newFrame(op, data)
 	}
 	d.group = append(d.group[:0], m.Group...)
+	d.slow = n.rule(m.Group).slow
+	d.native.Tag = d.slow.tag(m.Group)
+	if d.data != nil {
+		d.data.Tag = d.native.Tag
+	}
 	d.exclude = d.exclude[:0]
 	for list := m.Exclude; len(list) > 0; {
 		var id []byte
@@ -131,51 +137,17 @@ func (o *owner) deliverTo(m hub.Member, d *delivery, now bool) {
 	if c.is(flagData) {
 		f = d.data
 	}
+	if o.loop.Blocked(m.Slot) && !o.makeRoom(m.Slot, c, d.slow, f.Tag) {
+		return
+	}
 	if now {
 		o.loop.SendNow(m.Slot, f)
 	} else {
 		o.loop.Send(m.Slot, f)
 	}
-	if o.isSlow(m.Slot) {
+	if o.isSlow(m.Slot) && (!d.slow.drops() || !o.shed(m.Slot, c)) {
 		o.slow = append(o.slow, m.Slot)
 	}
-}
-
-// isSlow tells whether too much waits for a conn, or for too long.
-func (o *owner) isSlow(slot uint32) bool {
-	waiting, since := o.loop.Pending(slot)
-	if waiting == 0 || !o.loop.Blocked(slot) { // what this turn has queued waits for nobody but us
-		return false
-	}
-	l := o.node.bounds.Load()
-	if l.PendingBytes > 0 && waiting > l.PendingBytes {
-		return true
-	}
-	age := o.loop.Now() - since
-	return l.PendingAge > 0 && age > 0 && float64(age) > l.PendingAge.Seconds()
-}
-
-// checkPending ends a conn that an answer made, or found, too slow. The conn must not be used afterwards
-// without a look at its state.
-func (o *owner) checkPending(slot uint32) {
-	if o.conns.at(slot).state != stateClosing && o.isSlow(slot) {
-		o.endSlow(slot)
-	}
-}
-
-// endSlow closes a slow conn: what waits for it is sent if it catches up within 5 s, with 4210 behind it.
-func (o *owner) endSlow(slot uint32) {
-	if c := o.conns.at(slot); c.state == stateClosing {
-		return
-	}
-	o.node.counters.slow.Add(1)
-	e := ending{code: closeSlow, reason: "too slow to keep up; reconnect", word: "slow", retryMin: 0, retryMax: retryMaxMS}
-	limit := o.node.bounds.Load().PendingBytes
-	if waiting, _ := o.loop.Pending(slot); limit > 0 && waiting > 2*limit {
-		o.abort(slot, e) // it does not even read its close frame
-		return
-	}
-	o.end(slot, e)
 }
 
 // whereabouts knows which loops of this node have members of a group. Loops set and clear their bit; the

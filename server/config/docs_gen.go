@@ -99,7 +99,7 @@ var docs = map[string]string{
 	"github.com/gatecast/gatecast/server.GroupRule":                          "GroupRule is one [[groups]] entry of config.toml. The first entry whose pattern fits a group holds for it.",
 	"github.com/gatecast/gatecast/server.GroupRule.Echo":                     "Echo delivers a message to its sender too, if it is a member. Default true; a send's own \"echo\" wins.",
 	"github.com/gatecast/gatecast/server.GroupRule.Pattern":                  "Pattern says which groups the entry is for: a name, or with `*` for one token and `>` for the rest.",
-	"github.com/gatecast/gatecast/server.GroupRule.Slow":                     "Slow is what happens to a conn that cannot keep up with these groups: \"close\" with 4210.",
+	"github.com/gatecast/gatecast/server.GroupRule.Slow":                     "Slow is what happens when a conn cannot keep up with these groups, that is, when pending_bytes or pending_age of [server.limits] is passed: \"close\" ends the conn with 4210, so that it reconnects and reloads; \"drop_oldest\" drops the messages that have waited longest; \"drop_newest\" drops the message at hand; \"latest\" lets only the last message of each group wait, as soon as one has to: for groups in which a message replaces those before it. \"\" is \"close\".",
 	"github.com/gatecast/gatecast/server.Limits":                             "Limits is config.toml's [server.limits] section. In every limit 0 means no limit.",
 	"github.com/gatecast/gatecast/server.Limits.BytesPerSecond":              "BytesPerSecond bounds the message bytes of one conn in the same way.",
 	"github.com/gatecast/gatecast/server.Limits.Conns":                       "Conns bounds the conns of this node. Refused with 503 and Retry-After.",
