@@ -8,7 +8,7 @@ PY          := .venv/bin/python
 GOTEST      := go test -p 2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster test short race e2e skips test-go test-python test-js lint fuzz bench docs docs-check check hooks
+.PHONY: help build run cluster test short race e2e skips rivals test-go test-python test-js lint fuzz bench bench-rivals docs docs-check check hooks
 
 help: ## print this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,12 +23,15 @@ run: build ## build and start one node with ready logins; it prints the demo pag
 cluster: build ## start three local nodes that form a cluster; Ctrl-C ends them
 	@server/e2e/cluster.sh bin/gatecast
 
-test: skips test-go test-python test-js ## run every test: a short pass that counts allocations, then all with the race detector; about 10 minutes on 2 cores
+test: skips rivals test-go test-python test-js ## run every test: a short pass that counts allocations, then all with the race detector; about 10 minutes on 2 cores
 	@echo "== all tests done"; $(MAKE) --no-print-directory skips
 
 skips: # says loudly which tests cannot run here; GATECAST_TEST_NO_SKIP=1 makes them fail instead
 	@missing=$$(.ci/missing | paste -sd' '); [ -z "$$missing" ] || \
 		echo "== WARNING: tests that need these are SKIPPED, install them: $$missing"
+
+rivals: # what bench/target's tests start beside ours, but for Debian's packages, which need root
+	bench/rivals/install python node go
 
 test-go: short ## Go tests, black-box ones included; the short pass counts allocations, which the race detector forbids
 	$(GOTEST) -race -shuffle=on -timeout 20m ./...
@@ -65,9 +68,16 @@ fuzz: ## run every Fuzz function for FUZZTIME each; new crashers land in testdat
 		done; \
 	done
 
-bench: build ## Go's micro benchmarks, then short loads against raw and ours
+bench: build ## Go's micro benchmarks, then short loads against raw and ours; report in bin/bench/report.html
 	go test -run '^$$' -bench . -benchmem -p 1 $$(go list ./... | grep -v /server/e2e)
-	for scenario in fanout idle connect; do bin/gatecast bench $$scenario -duration 3s -out bin/bench/$$scenario || exit; done
+	bin/gatecast bench suite short -out bin/bench
+
+# Where bench-rivals writes: by day and machine, so that results of several machines stand side by side.
+RESULTS ?= bench/results/$(shell date +%F)-$(shell uname -m)-$(shell nproc)cpu
+
+bench-rivals: build ## install every rival and measure all of them side by side; report in bench/results/
+	bench/rivals/install
+	bin/gatecast bench suite rivals -out $(RESULTS)
 
 docs: ## write the generated files: config.toml, server/docs/{config,codes,metrics}.md
 	go run ./server/docs/gen

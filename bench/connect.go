@@ -15,9 +15,7 @@ import (
 
 // openStorm opens the receivers of a storm: they log in by rate or window.
 func (s *site) openStorm() (crew.Crew, error) {
-	return crew.Open(crew.Options{
-		Addrs: s.in.Addrs(), Spec: s.in.Spec(), Plan: s.plan(), Count: s.o.Conns, Rate: s.o.Rate, Inflight: s.o.Window,
-	})
+	return s.muster(crew.Options{Rate: s.o.Rate, Inflight: s.o.Window})
 }
 
 // connect makes all connections at once and times each until it is ready: upgraded, logged in, in its groups.
@@ -27,7 +25,10 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	before, err := read(s.in)
+	looked := s.look(ctx)
+	s.phase("connect")
+	defer s.follow(c, 0, 0)()
+	before, err := s.read()
 	if err != nil {
 		return nil, err
 	}
@@ -35,14 +36,15 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := read(s.in)
+	after, err := s.read()
 	if err != nil {
 		return nil, err
 	}
+	seen := s.look(ctx)
 	m := between([]reading{before, after})
 	run = &result.Run{P99: time.Duration(logins.Response.ValueAtQuantile(99))}
-	if busy := m.harness.CPU.Seconds() / m.elapsed.Seconds(); busy > maxBusy {
-		run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*busy))
+	if m.busy > maxBusy {
+		run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*m.busy))
 	}
 	per := func(d time.Duration) float64 { return float64(d) / float64(s.o.Conns) }
 	run.Compare("server-ns/handshake", per(m.server.CPU))
@@ -54,12 +56,14 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 	run.Latency("service", logins.Service, false)
 	run.Add("rss-B", float64(m.now.RSS))
 	run.Add("fds", float64(m.now.Files))
+	seen.enter(run, looked, "handshake", int64(s.o.Conns))
 	return run, nil
 }
 
 // hold connects, rests, and then measures what connections cost that do nothing.
 func hold(ctx context.Context, s *site) (run *result.Run, err error) {
-	before, err := read(s.in)
+	bare := s.look(ctx)
+	before, err := s.read()
 	if err != nil {
 		return nil, err
 	}
@@ -74,17 +78,19 @@ func hold(ctx context.Context, s *site) (run *result.Run, err error) {
 	if err := restFor(ctx, c, s.o.Settle); err != nil {
 		return nil, err
 	}
-	begin, err := read(s.in)
+	looked := s.look(ctx)
+	begin, err := s.read()
 	if err != nil {
 		return nil, err
 	}
 	if err := restFor(ctx, c, s.o.Duration); err != nil {
 		return nil, err
 	}
-	end, err := read(s.in)
+	end, err := s.read()
 	if err != nil {
 		return nil, err
 	}
+	seen := s.look(ctx)
 	conns := float64(s.o.Conns)
 	m := between([]reading{begin, end})
 	run = &result.Run{}
@@ -96,6 +102,13 @@ func hold(ctx context.Context, s *site) (run *result.Run, err error) {
 	run.Add("start-rss-B", float64(before.server.RSS))
 	run.Add("fds", float64(end.server.Files))
 	run.Add("threads", float64(end.server.Threads))
+	if bare.sockets == nil || seen.sockets == nil {
+		run.Notes = append(run.Notes, fmt.Sprintf("kernel memory of sockets is unknown: %v", errors.Join(bare.hidden, seen.hidden)))
+	} else {
+		run.Add("kernel-B/conn", float64(seen.sockets.Total()-bare.sockets.Total())/conns)
+		run.Add("kernel-queues-B/conn", float64(seen.sockets.Queues-bare.sockets.Queues)/conns)
+	}
+	seen.enter(run, looked, "", 0)
 	return run, nil
 }
 

@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/crew"
@@ -30,24 +31,49 @@ const (
 type delivery struct {
 	*site
 	crew  crew.Crew
-	pub   *load.Publisher
-	sizes []int // members of each group
-	start int64 // the first publication is due
-	from  int64 // measuring begins
+	pub   publisher
+	sizes []int  // members of each group
+	each  string // what costs are divided by: "delivery", or "message" if each has one receiver
+	start int64  // the first publication is due
+	from  int64  // measuring begins
+
+	began    func(from int64) // hears when measuring will begin; may be nil
+	complete func() bool      // whether all has arrived, where sizes cannot say; nil = they can
+
+	cutOff time.Duration // after the last publication, with messages still arriving; 0 = not
+
+	looked, seen *inside // before the first publication and after the last delivery
+}
+
+// publisher is who publishes: one socket, or those of the receivers.
+type publisher interface {
+	Open(ctx context.Context, s load.Schedule, count int, alive func() error) error
+	Window(ctx context.Context, window int, duration time.Duration, completed func() int, alive func() error) error
+	Completed()
+	Sent() []uint32
+	Last() int64
+	Lag() *hdrhistogram.Histogram
+	Close() error
 }
 
 // fanout publishes to groups whose members are all here, and times every delivery.
-func fanout(ctx context.Context, s *site) (run *result.Run, err error) {
+func fanout(ctx context.Context, s *site) (*result.Run, error) {
+	_, run, err := s.deliver(ctx)
+	return run, err
+}
+
+// deliver is fanout for who wants the tally too.
+func (s *site) deliver(ctx context.Context) (tally crew.Tally, run *result.Run, err error) {
 	d, err := s.assemble(ctx)
 	if err != nil {
-		return nil, err
+		return tally, nil, err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	tally, m, err := d.publish(ctx)
 	if err != nil {
-		return nil, err
+		return tally, nil, err
 	}
-	return d.result(tally, m), nil
+	return tally, d.result(tally, m), nil
 }
 
 // plan is the layout that the options ask for.
@@ -58,7 +84,7 @@ func (s *site) plan() plan.Plan {
 // assemble connects the receivers and the publisher.
 func (s *site) assemble(ctx context.Context) (_ *delivery, err error) {
 	run := rand.Uint32()
-	d := &delivery{site: s, sizes: s.plan().Sizes()}
+	d := &delivery{site: s, sizes: s.plan().Sizes(), each: "delivery"}
 	if d.crew, err = s.openCrew(run); err != nil {
 		return nil, err
 	}
@@ -74,15 +100,26 @@ func (s *site) assemble(ctx context.Context) (_ *delivery, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d.pub, err = load.Open(ctx, load.Options{Addr: s.in.Addrs()[0], Codec: c, Plan: s.plan(), Run: run, Size: s.o.Size})
-	return d, err
+	pub, err := load.Open(ctx, load.Options{Addr: s.in.Addrs()[0], Codec: c, Plan: s.plan(), Run: run, Size: s.o.Size, HTTP: s.o.HTTP})
+	if err != nil {
+		return nil, err
+	}
+	d.pub = pub
+	return d, nil
 }
 
 // openCrew opens the receivers of a run, not connected yet.
 func (s *site) openCrew(run uint32) (crew.Crew, error) {
-	return crew.Open(crew.Options{
-		Addrs: s.in.Addrs(), Spec: s.in.Spec(), Plan: s.plan(), Count: s.o.Conns, Run: run, Inflight: loginsInFlight,
-	})
+	return s.muster(crew.Options{Run: run, Inflight: loginsInFlight})
+}
+
+// muster opens receivers here or at the agents; what follows from the site is filled in.
+func (s *site) muster(o crew.Options) (crew.Crew, error) {
+	o.Addrs, o.Spec, o.Plan, o.Count = s.in.Addrs(), s.in.Spec(), s.plan(), s.o.Conns
+	if s.host != nil {
+		return s.host.Open(o)
+	}
+	return crew.Open(o)
 }
 
 // loginsInFlight is how many receivers log in at a time where logins are not what is measured.
@@ -98,16 +135,24 @@ func (d *delivery) close() error {
 
 // publish sends what is due, waits until it has arrived, and balances.
 func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, err error) {
-	defer quiet()()
+	d.looked = d.look(ctx)
+	defer load.Quietly()()
 	d.start = ledger.Now() + int64(lead)
 	d.from = d.start + int64(d.o.Warmup)
 	var completed func(int64)
 	if d.o.Window > 0 {
 		completed = func(int64) { d.pub.Completed() }
 	}
+	if d.began != nil {
+		d.began(d.from)
+	}
 	d.crew.Receive(d.from, completed)
-	meter := startMeter(ctx, d.from, d.read, d.watch)
+	meter := startMeter(ctx, d.from, d.read)
+	d.phase("publish")
+	unfollow := d.follow(d.crew, d.ahead(), d.o.Warmup+d.o.Duration)
 	load.Urgently(func() { err = d.send(ctx) })
+	unfollow()
+	d.phase("drain")
 	if err == nil {
 		err = d.gather(ctx)
 	}
@@ -115,19 +160,9 @@ func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, er
 	if err = errors.Join(err, meterErr, d.crew.Stop()); err != nil {
 		return tally, m, err
 	}
+	d.seen = d.look(ctx)
 	tally, err = d.crew.Balance(d.pub.Sent())
 	return tally, m, err
-}
-
-// quiet keeps the garbage collector away while times are taken: it stops all goroutines, and on a busy machine the one that must
-// stop may be without a core for milliseconds. What a run allocates meanwhile is little; the limit is for when it is not.
-func quiet() (again func()) {
-	const enough = 4 << 30
-	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(enough)
-	return func() {
-		debug.SetGCPercent(percent)
-		debug.SetMemoryLimit(limit)
-	}
 }
 
 func (d *delivery) send(ctx context.Context) error {
@@ -141,10 +176,19 @@ func (d *delivery) send(ctx context.Context) error {
 
 // read is what the meter reads.
 func (d *delivery) read() (reading, error) {
-	r, err := read(d.in)
+	r, err := d.site.read()
 	s := d.crew.State()
 	r.delivered, r.connected = s.Delivered, s.Connected
 	return r, err
+}
+
+// ahead is about how many deliveries an open loop comes to; 0 for a closed one, of which nobody knows.
+func (d *delivery) ahead() int64 {
+	members := 0
+	for _, n := range d.sizes {
+		members += n
+	}
+	return int64((d.o.Warmup + d.o.Duration).Seconds() * d.o.Rate * float64(members) / float64(len(d.sizes)))
 }
 
 // expected is how many deliveries come of what was sent.
@@ -165,10 +209,13 @@ func (d *delivery) gather(ctx context.Context) error {
 		switch {
 		case s.Err != nil:
 			return s.Err
-		case s.Delivered >= expected:
+		case d.complete == nil && s.Delivered >= expected, d.complete != nil && d.complete():
 			return d.linger(ctx, tick)
-		case now-max(from, s.Last) > int64(d.o.Patience), now-from > int64(gatherTime*(d.o.Warmup+d.o.Duration)+d.o.Patience):
+		case now-max(from, s.Last) > int64(d.o.Patience):
 			return nil // the ledger will say what is missing
+		case now-from > int64(gatherTime*(d.o.Warmup+d.o.Duration)+d.o.Patience):
+			d.cutOff = time.Duration(now - from)
+			return nil
 		}
 		select {
 		case <-tick.C:
@@ -190,9 +237,20 @@ func (d *delivery) linger(ctx context.Context, tick *time.Ticker) error {
 	return nil
 }
 
+// faults names what is wrong with the counts. What was still arriving when the run was cut off is late, and may not be lost.
+func (d *delivery) faults(c ledger.Counts) []string {
+	if d.cutOff == 0 {
+		return c.Faults()
+	}
+	missing := c.Lost
+	c.Lost = 0
+	return append(c.Faults(), fmt.Sprintf("overloaded: %d of %d messages had not arrived %v after the last was published; lower the load, or raise -patience",
+		missing, c.Expected, d.cutOff.Round(time.Second)))
+}
+
 // result says what a run measured.
 func (d *delivery) result(t crew.Tally, m metered) *result.Run {
-	run := &result.Run{Ledger: &t.Counts, Faults: t.Counts.Faults(), P99: time.Duration(t.Times.Response.ValueAtQuantile(99))}
+	run := &result.Run{Ledger: &t.Counts, Faults: d.faults(t.Counts), P99: time.Duration(t.Times.Response.ValueAtQuantile(99))}
 	if last := d.crew.State().Last; last < d.pub.Last() { // the end reached nobody
 		run.Faults = append(run.Faults, fmt.Sprintf("stalled: nothing arrived in the last %.1f s", time.Duration(ledger.Now()-last).Seconds()))
 	}
@@ -205,33 +263,37 @@ func (d *delivery) result(t crew.Tally, m metered) *result.Run {
 	}
 	d.judgeHarness(run, t, m)
 	per := func(v time.Duration) float64 { return float64(v) / float64(m.deliveries) }
-	run.Compare("server-ns/delivery", per(m.server.CPU))
-	run.Add("server-user-ns/delivery", per(m.server.User))
-	run.Add("server-system-ns/delivery", per(m.server.System))
-	run.Add("harness-ns/delivery", per(m.harness.CPU))
-	run.Compare("deliveries/s", float64(m.deliveries)/m.elapsed.Seconds())
+	run.Compare("server-ns/"+d.each, per(m.server.CPU))
+	run.Add("server-user-ns/"+d.each, per(m.server.User))
+	run.Add("server-system-ns/"+d.each, per(m.server.System))
+	run.Add("harness-ns/"+d.each, per(m.harness.CPU))
+	run.Compare(map[string]string{"delivery": "deliveries/s", "message": "messages/s"}[d.each], float64(m.deliveries)/m.elapsed.Seconds())
 	run.Latency("response", t.Times.Response, true)
 	run.Latency("service", t.Times.Service, false)
-	run.Latency("first", t.Times.First, false)
-	run.Latency("median", t.Times.Median, false)
-	run.Latency("last", t.Times.Last, true)
-	run.Add("switches/delivery", float64(m.server.Switches)/float64(m.deliveries))
+	if t.Times.First.TotalCount() > 0 {
+		run.Latency("first", t.Times.First, false)
+		run.Latency("median", t.Times.Median, false)
+		run.Latency("last", t.Times.Last, true)
+	}
+	run.Add("switches/"+d.each, float64(m.server.Switches)/float64(m.deliveries))
 	run.Add("rss-B", float64(m.now.RSS))
 	run.Add("fds", float64(m.now.Files))
+	d.seen.enter(run, d.looked, d.each, t.Counts.Delivered)
 	run.Series = series(d.from, t.Seconds, m.seconds)
 	return run
 }
 
 // judgeHarness says whether the harness kept up; what it says is no fault of the target.
 func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
-	busy := m.harness.CPU.Seconds() / m.elapsed.Seconds()
+	busy := m.busy
 	if d.o.Window > 0 {
 		if busy > maxBusy {
 			run.Notes = append(run.Notes, fmt.Sprintf("the harness needed %.0f %% of a core: the rate may be its own limit", 100*busy))
 		}
+		judgeClocks(run, t)
 		return
 	}
-	lag := time.Duration(d.pub.Lag.ValueAtQuantile(99))
+	lag := time.Duration(d.pub.Lag().ValueAtQuantile(99))
 	allowed := load.AllowedLag(d.o.MaxLag, time.Duration(t.Times.Response.ValueAtQuantile(99)))
 	if lag > allowed {
 		run.Harness = append(run.Harness, fmt.Sprintf("the generator fell behind: p99 of its lag is %v, allowed %v", lag.Round(time.Microsecond), allowed.Round(time.Microsecond)))
@@ -239,7 +301,24 @@ func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
 	if busy > maxBusy {
 		run.Harness = append(run.Harness, fmt.Sprintf("the harness needed %.0f %% of a core, so latencies are its own", 100*busy))
 	}
+	judgeClocks(run, t)
 	run.Add("lag-p99-ns", float64(lag))
+}
+
+// maxDoubt is the share of the median latency by which clocks may be apart.
+const maxDoubt = 0.1
+
+// judgeClocks says how far latencies can be believed that were taken by two machines' clocks.
+func judgeClocks(run *result.Run, t crew.Tally) {
+	if t.Doubt == 0 {
+		return
+	}
+	doubt, p50 := time.Duration(t.Doubt), time.Duration(t.Times.Response.ValueAtQuantile(50))
+	run.Add("clock-doubt-ns", float64(doubt))
+	run.Notes = append(run.Notes, fmt.Sprintf("receivers on other machines: their clocks are right within %v", doubt.Round(time.Microsecond)))
+	if float64(doubt) > maxDoubt*float64(p50) {
+		run.Harness = append(run.Harness, fmt.Sprintf("the clocks of other machines are right within %v only, which is more than a tenth of the median latency, %v", doubt.Round(time.Microsecond), p50.Round(time.Microsecond)))
+	}
 }
 
 // series puts together what receivers and meter saw of each second.

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/bench/benchtest"
+	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/result"
+	"github.com/gatecast/gatecast/bench/target"
 )
 
 // quick is a load that machines busy with other tests keep up with: latencies of the harness itself are not judged.
@@ -22,7 +24,28 @@ func quick() result.Options {
 // misbehave runs a fanout against a server with faults.
 func misbehave(t *testing.T, o result.Options, f benchtest.Faults) *result.Run {
 	t.Helper()
-	server, err := benchtest.Start(f)
+	return misbehaveIn(t, "fanout", o, f)
+}
+
+// misbehaveIn runs a scenario against a server with faults.
+func misbehaveIn(t *testing.T, name string, o result.Options, f benchtest.Faults) *result.Run {
+	t.Helper()
+	s, err := findScenario(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.check(&o); err != nil {
+		t.Fatal(err)
+	}
+	var wants target.Options
+	if s.wants != nil {
+		s.wants(&wants)
+	}
+	spec := codec.Spec{Codec: "raw", Speaks: wants.Speaks}
+	if wants.Moves {
+		spec.Codec = "gatecast"
+	}
+	server, err := benchtest.Start(f, spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,42 +54,55 @@ func misbehave(t *testing.T, o result.Options, f benchtest.Faults) *result.Run {
 			t.Error(err)
 		}
 	}()
-	run, err := fanout(t.Context(), &site{o: o, in: server})
+	run, err := s.run(t.Context(), &site{o: o, in: server, personal: s.personal})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return run
 }
 
+// TestEveryFaultIsCaughtAndNamed makes about 2,200 deliveries in each scenario.
 func TestEveryFaultIsCaughtAndNamed(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name   string
-		faults benchtest.Faults
-		want   string // the only fault; "" = valid
-		note   string
+	for _, load := range []struct {
+		scenario string
+		change   func(o *result.Options)
 	}{
-		{"a good server is valid", benchtest.Faults{}, "", ""},
-		{"drops one in 1,000", benchtest.Faults{DropEvery: 1000}, "2 of 2200 messages lost", ""},
-		{"duplicates", benchtest.Faults{DuplicateEvery: 1000}, "2 of 2200 messages duplicated", ""},
-		{"reorders", benchtest.Faults{ReorderEvery: 1000}, "2 of 2200 messages reordered", ""},
-		{"delivers to the wrong group", benchtest.Faults{WrongGroupEvery: 1000}, "2 of 2200 messages delivered to the wrong group", ""},
-		{"stalls for a while", benchtest.Faults{StallAfter: 50, StallFor: 700 * time.Millisecond}, "", "stalled: nothing arrived for"},
+		{"fanout", func(*result.Options) {}},
+		{"groups", func(o *result.Options) { o.Groups, o.PerConn = 4, 2 }},
+		{"notify", func(o *result.Options) { o.Rate = 2000 }},
+		{"echo", func(o *result.Options) { o.Rate, o.Batch = 2000, 4 }},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			run := misbehave(t, quick(), tt.faults)
-			if got := strings.Join(run.Faults, "; "); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) || len(run.Faults) > 1 {
-				t.Errorf("faults = %q, want %q only", got, tt.want)
-			}
-			if got := strings.Join(run.Notes, "; "); !strings.Contains(got, tt.note) {
-				t.Errorf("notes = %q, want %q in them", got, tt.note)
-			}
-			r := &result.Result{Runs: []*result.Run{run}}
-			if r.Summarise(); r.Valid != (tt.want == "") || r.Valid != (len(r.Summary) > 0) {
-				t.Errorf("valid = %v with %d lines of summary; an invalid result has none", r.Valid, len(r.Summary))
-			}
-		})
+		for _, tt := range []struct {
+			name   string
+			faults benchtest.Faults
+			want   string // the only fault; "" = valid
+			note   string
+		}{
+			{"a good server is valid", benchtest.Faults{}, "", ""},
+			{"drops one in 1,000", benchtest.Faults{DropEvery: 1000}, "2 of 2200 messages lost", ""},
+			{"duplicates", benchtest.Faults{DuplicateEvery: 1000}, "2 of 2200 messages duplicated", ""},
+			{"reorders", benchtest.Faults{ReorderEvery: 1000}, "2 of 2200 messages reordered", ""},
+			{"delivers to the wrong group", benchtest.Faults{WrongGroupEvery: 1000}, "of 2200 messages delivered to the wrong group", ""},
+			{"stalls for a while", benchtest.Faults{StallAfter: 50, StallFor: 700 * time.Millisecond}, "", "stalled: nothing arrived for"},
+		} {
+			t.Run(load.scenario+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				o := quick()
+				load.change(&o)
+				run := misbehaveIn(t, load.scenario, o, tt.faults)
+				if got := strings.Join(run.Faults, "; "); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) || len(run.Faults) > 1 {
+					t.Errorf("faults = %q, want %q only", got, tt.want)
+				}
+				if got := strings.Join(run.Notes, "; "); !strings.Contains(got, tt.note) {
+					t.Errorf("notes = %q, want %q in them", got, tt.note)
+				}
+				r := &result.Result{Runs: []*result.Run{run}}
+				if r.Summarise(); r.Valid != (tt.want == "" && len(run.Harness) == 0) || r.Valid != (len(r.Summary) > 0) {
+					t.Errorf("valid = %v with %d lines of summary; an invalid result has none", r.Valid, len(r.Summary))
+				}
+			})
+		}
 	}
 }
 
@@ -81,8 +117,18 @@ func TestServerThatStallsForGoodIsNamed(t *testing.T) {
 
 func TestDelayShowsInEveryPercentile(t *testing.T) {
 	t.Parallel()
+	for _, name := range []string{"fanout", "groups", "notify", "echo"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			delayed(t, name)
+		})
+	}
+}
+
+func delayed(t *testing.T, scenario string) {
+	t.Helper()
 	o, delay := quick(), 50*time.Millisecond
-	run := misbehave(t, o, benchtest.Faults{Delay: delay})
+	run := misbehaveIn(t, scenario, o, benchtest.Faults{Delay: delay})
 	if len(run.Faults) > 0 {
 		t.Fatalf("faults = %q, want none", run.Faults)
 	}
@@ -105,16 +151,23 @@ func TestDelayShowsInEveryPercentile(t *testing.T) {
 // it, 5 ms more each: half of them wait longer than 0.5 s. A load that waited for its server would see 10 ms each.
 func TestLatencyIsFromTheDueTime(t *testing.T) {
 	t.Parallel()
-	o := quick()
-	o.Warmup = time.Millisecond
-	run := misbehave(t, o, benchtest.Faults{Work: 10 * time.Millisecond})
-	if len(run.Faults) > 0 {
-		t.Fatalf("faults = %q, want none", run.Faults)
-	}
-	for metric, least := range map[string]time.Duration{"response-p50-ns": 490 * time.Millisecond, "response-p99-ns": 970 * time.Millisecond, "last-p50-ns": 490 * time.Millisecond} {
-		if v, _ := run.Value(metric); time.Duration(v) < least {
-			t.Errorf("%s = %v, want %v at least", metric, time.Duration(v), least)
-		}
+	for _, scenario := range []string{"fanout", "groups", "notify", "echo"} {
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			o := quick()
+			o.Warmup = time.Millisecond
+			run := misbehaveIn(t, scenario, o, benchtest.Faults{Work: 10 * time.Millisecond})
+			if len(run.Faults) > 0 {
+				t.Fatalf("faults = %q, want none", run.Faults)
+			}
+			for metric, least := range map[string]time.Duration{
+				"response-p50-ns": 490 * time.Millisecond, "response-p99-ns": 970 * time.Millisecond, "last-p50-ns": 490 * time.Millisecond,
+			} {
+				if v, ok := run.Value(metric); ok && time.Duration(v) < least {
+					t.Errorf("%s = %v, want %v at least", metric, time.Duration(v), least)
+				}
+			}
+		})
 	}
 }
 

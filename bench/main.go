@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatecast/gatecast/bench/agent"
+	"github.com/gatecast/gatecast/bench/compare"
+	"github.com/gatecast/gatecast/bench/live"
 	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
@@ -72,6 +75,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return exitOK, nil
 	case "suite":
 		return runSuite(ctx, rest, stdout, stderr)
+	case "compare":
+		return compare.Run(rest, stdout, stderr)
+	case "gate":
+		again := func(ctx context.Context, baseline *result.Document) (*result.Document, error) {
+			return repeat(ctx, baseline, stderr)
+		}
+		return compare.RunGate(ctx, rest, again, stdout, stderr)
+	case agent.Command:
+		return exitOK, joinAgents(ctx, args[1:], stderr)
+	case selfcheckCommand:
+		return selfcheck(ctx, rest, stdout, stderr)
+	case target.BareCommand:
+		return exitOK, target.ServeBare(ctx, rest, stdout, stderr)
 	case target.RawCommand:
 		return exitOK, target.ServeRaw(ctx, rest, stdout, stderr)
 	case target.NATSCommand:
@@ -96,8 +112,15 @@ func runScenario(ctx context.Context, name string, args []string, stdout, stderr
 		return exitError, &usageError{err.Error()}
 	}
 	moreProcs()
+	if err := o.gather(ctx, stderr); err != nil {
+		return exitError, err
+	}
+	defer func() { err = errors.Join(err, o.dismiss()) }()
 	d := newDocument(append([]string{name}, args...))
-	r, failure := measure(ctx, s, o, targets, stderr)
+	view := live.New(stderr, live.IsTerminal(stderr))
+	view.Begin(o.Repeat * len(targets))
+	r, failure := measure(ctx, s, o, targets, view)
+	view.End()
 	d.Results = []*result.Result{r}
 	return conclude(d, o.out, failure, stdout)
 }
@@ -139,11 +162,12 @@ func help(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %-10s %s\n", s.name, about)
 	}
+	fmt.Fprint(w, "\nIs the yardstick one: gatecast bench selfcheck [flags]\n")
 	fmt.Fprint(w, "\nSeveral at once: gatecast bench suite NAME [flags]\n\n")
 	for _, s := range suites() {
 		fmt.Fprintf(w, "  %-10s %s\n", s.name, s.about)
 	}
-	fmt.Fprint(w, "\nTargets (-target A,B; ratios are to the first):\n\n")
+	fmt.Fprint(w, "\nResults: gatecast bench compare OLD NEW · gatecast bench gate -baseline OLD [NEW]\nMore machines: gatecast bench agent -h\n\nTargets (-target A,B; ratios are to the first):\n\n")
 	for _, t := range target.All() {
 		fmt.Fprintf(w, "  %-12s %s\n", t.Name(), t.About())
 	}

@@ -7,12 +7,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/gatecast/gatecast/bench/agent"
 	"github.com/gatecast/gatecast/bench/ledger"
+	"github.com/gatecast/gatecast/bench/proc"
 	"github.com/gatecast/gatecast/bench/result"
 )
 
@@ -21,6 +22,8 @@ type settings struct {
 	result.Options
 	out      string            // directory for result.json and the rest; "" = none
 	binaries map[string]string // of targets, by flag
+	listen   netip.AddrPort    // where agents from elsewhere join
+	host     *agent.Host       // whose agents are the receivers; nil = they are in this process
 }
 
 // usageError is a wrong command line.
@@ -63,10 +66,22 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 		"http":  func(n string) { f.BoolVar(&o.HTTP, n, o.HTTP, "publish by HTTP instead of over a socket") },
 		"churn": func(n string) { f.Float64Var(&o.Churn, n, o.Churn, s.churn) },
 		"slow":  func(n string) { f.Float64Var(&o.Slow, n, o.Slow, "share of the receivers that stop reading, 0 to 1") },
+		"search": func(n string) {
+			f.StringVar(&o.Search, n, o.Search, "what is searched for: rate or conns; it begins at -rate or -conns")
+		},
+		"most": func(n string) {
+			f.Float64Var(&o.Most, n, o.Most, "load at which the search ends; 0 = none, or what descriptors allow")
+		},
 		"how":   func(n string) { f.StringVar(&o.How, n, o.How, "how a node goes: kill or drain") },
 		"nodes": func(n string) { f.IntVar(&o.Nodes, n, o.Nodes, "nodes of the target's cluster") },
 		"procs": func(n string) {
 			f.IntVar(&o.Procs, n, o.Procs, "processes of receivers; above 1 for more than about 19,000")
+		},
+		"agents": func(n string) {
+			f.IntVar(&o.Agents, n, o.Agents, "processes of receivers on other machines to wait for, beside -procs; they are started with the command that is printed")
+		},
+		"listen": func(n string) {
+			f.TextVar(&o.listen, n, netip.MustParseAddrPort("0.0.0.0:0"), "`address` and port where -agents join")
 		},
 		"loops": func(n string) {
 			f.IntVar(&o.Loops, n, o.Loops, "event loops or workers, of targets that let one choose")
@@ -158,8 +173,14 @@ func (s *scenario) check(o *result.Options) error {
 		return &usageError{"-conns must be at least 1"}
 	case o.Repeat < 1:
 		return &usageError{"-repeat must be at least 1"}
-	case o.Retries < 0 || o.Nodes < 1 || o.Procs < 1 || o.Loops < 1 || o.Users < 0 || o.Batch < 1:
-		return &usageError{"-nodes, -procs, -loops and -batch must be at least 1, -retries and -users at least 0"}
+	case o.Retries < 0 || o.Nodes < 1 || o.Loops < 1 || o.Users < 0 || o.Batch < 1:
+		return &usageError{"-nodes, -loops and -batch must be at least 1, -retries and -users at least 0"}
+	case o.Nodes < s.leastNodes:
+		return &usageError{fmt.Sprintf("-nodes must be at least %d for %s", s.leastNodes, s.name)}
+	case o.Procs < 0 || o.Agents < 0 || o.Procs+o.Agents < 1:
+		return &usageError{"-procs must be at least 1, or 0 with -agents"}
+	case o.Procs+o.Agents > o.Conns:
+		return &usageError{fmt.Sprintf("%d connections are too few for %d processes", o.Conns, o.Procs+o.Agents)}
 	case o.Rate < 0 || o.Window < 0 || (takes("rate") || takes("window")) && o.Rate == 0 && o.Window == 0:
 		return &usageError{"-rate or -window must be above 0"}
 	case o.Size < ledger.StampSize:
@@ -171,27 +192,13 @@ func (s *scenario) check(o *result.Options) error {
 	case o.Churn < 0:
 		return &usageError{"-churn must not be below 0"}
 	}
+	if s.name == "search" {
+		if err := checkSearch(o); err != nil {
+			return err
+		}
+	}
 	if err := (&site{o: *o, personal: s.personal}).plan().Check(); err != nil {
 		return &usageError{err.Error()}
 	}
-	return raiseFiles((o.Conns + o.Procs - 1) / o.Procs)
-}
-
-// spareFiles is what a process needs beside its sockets.
-const spareFiles = 64
-
-// raiseFiles raises the limit of descriptors, which targets inherit, and fails if it is too low for conns.
-func raiseFiles(conns int) error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("read the limit of open files: %w", err)
-	}
-	if limit.Max < uint64(conns+spareFiles) {
-		return fmt.Errorf("%d connections need %d open files and the limit is %d; raise it (ulimit -Hn), lower -conns, or use more -procs", conns, conns+spareFiles, limit.Max)
-	}
-	limit.Cur = limit.Max
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("raise the limit of open files: %w", err)
-	}
-	return nil
+	return proc.RaiseFiles((o.Conns + o.Procs + o.Agents - 1) / (o.Procs + o.Agents))
 }

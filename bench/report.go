@@ -14,6 +14,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/gatecast/gatecast/bench/html"
 	"github.com/gatecast/gatecast/bench/result"
 )
 
@@ -107,17 +108,22 @@ func writeStats(t io.Writer, r *result.Result) {
 
 // writeBalance prints what the ledgers prove, and the notes.
 func writeBalance(w io.Writer, r *result.Result) {
-	var delivered int64
+	var delivered, excused int64
 	for _, run := range r.Runs {
 		if run.Ledger != nil {
 			delivered += run.Ledger.Delivered
+			excused += run.Ledger.Excused
 		}
 		for _, note := range run.Notes {
 			fmt.Fprintf(w, "note: %s, repeat %d: %s\n", run.Target, run.Repeat, note)
 		}
 	}
+	lost := "none lost"
+	if excused > 0 {
+		lost = fmt.Sprintf("%d lost, all by receivers that did not read", excused)
+	}
 	if delivered > 0 {
-		fmt.Fprintf(w, "ledger: %d messages delivered, each once, in order, to its own group; none lost\n", delivered)
+		fmt.Fprintf(w, "ledger: %d messages delivered, each once, in order, to its own group; %s\n", delivered, lost)
 	}
 }
 
@@ -161,6 +167,7 @@ func save(dir string, d *result.Document) error {
 			enc.SetIndent("", " ")
 			return enc.Encode(d)
 		}),
+		write(filepath.Join(dir, "report.html"), func(w io.Writer) error { return html.Write(w, d) }),
 		write(filepath.Join(dir, "table.txt"), func(w io.Writer) error { return writeTables(w, d, true) }),
 		write(filepath.Join(dir, "bench.txt"), func(w io.Writer) error { return writeBenchmarks(w, d) }),
 	)

@@ -6,28 +6,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
+	"github.com/gatecast/gatecast/bench/live"
 	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
 
 // measure runs the scenario on every target in turns, A B A B, so that what changes on the machine meanwhile meets all alike.
 // Each run has a server of its own. What was measured before an error is kept in the result.
-func measure(ctx context.Context, s *scenario, o settings, targets []target.Target, progress io.Writer) (*result.Result, error) {
+func measure(ctx context.Context, s *scenario, o settings, targets []target.Target, view *live.View) (*result.Result, error) {
 	r := &result.Result{Scenario: s.name, Title: s.title(o.Options), Cost: s.cost, Options: o.Options}
 	failure := s.refused(o, targets)
 	for repeat := 1; repeat <= o.Repeat && failure == nil; repeat++ {
 		for _, t := range targets {
-			run, err := measureOnce(ctx, s, o, t, repeat, r)
+			view.Run(r.Title, t.Name(), repeat, o.Repeat)
+			run, err := measureOnce(ctx, s, o, t, repeat, r, view)
 			if err != nil {
 				failure = fmt.Errorf("%s on %s: %w", s.name, t.Name(), err)
 				break
 			}
 			r.Runs = append(r.Runs, run)
-			fmt.Fprintln(progress, progressLine(s, o.Options, run))
+			view.Done(progressLine(s, o.Options, run))
 		}
 	}
 	r.Partial = failure != nil
@@ -47,7 +48,7 @@ func (s *scenario) refused(o settings, targets []target.Target) error {
 
 func (s *scenario) targetOptions(o settings) target.Options {
 	t := target.Options{
-		Loops: o.Loops, Nodes: o.Nodes, Conns: o.Conns, PerConn: o.PerConn, Login: o.Login, Users: o.Users, Personal: s.personal,
+		Loops: o.Loops, Nodes: o.Nodes, Conns: o.Conns, Groups: o.Groups, PerConn: o.PerConn, Login: o.Login, Users: o.Users, Personal: s.personal,
 		HTTP: o.HTTP, Binaries: o.binaries,
 	}
 	if s.wants != nil {
@@ -57,9 +58,9 @@ func (s *scenario) targetOptions(o settings) target.Options {
 }
 
 // measureOnce makes a run, again if the harness was at fault, until it is right or the retries are used up.
-func measureOnce(ctx context.Context, s *scenario, o settings, t target.Target, repeat int, r *result.Result) (*result.Run, error) {
+func measureOnce(ctx context.Context, s *scenario, o settings, t target.Target, repeat int, r *result.Result, view *live.View) (*result.Run, error) {
 	for try := 0; ; try++ {
-		run, err := measureOne(ctx, s, o, t)
+		run, err := measureOne(ctx, s, o, t, view)
 		if err != nil {
 			return nil, err
 		}
@@ -68,16 +69,18 @@ func measureOnce(ctx context.Context, s *scenario, o settings, t target.Target, 
 			return run, nil
 		}
 		r.Discarded = append(r.Discarded, run)
+		view.Note(fmt.Sprintf("%d/%d %-10s made again: %s", repeat, o.Repeat, t.Name(), strings.Join(run.Harness, "; ")))
 	}
 }
 
-func measureOne(ctx context.Context, s *scenario, o settings, t target.Target) (run *result.Run, err error) {
+func measureOne(ctx context.Context, s *scenario, o settings, t target.Target, view *live.View) (run *result.Run, err error) {
+	view.Phase("start")
 	in, err := t.Start(ctx, s.targetOptions(o))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, in.Stop()) }()
-	if run, err = s.run(ctx, &site{o: o.Options, in: in, personal: s.personal}); err != nil {
+	if run, err = s.run(ctx, &site{o: o.Options, in: in, personal: s.personal, host: o.host, view: view}); err != nil {
 		return nil, err
 	}
 	run.Target, run.Version = t.Name(), in.Version()
@@ -94,7 +97,8 @@ func progressLine(s *scenario, o result.Options, run *result.Run) string {
 			line += fmt.Sprintf("  %s %s", result.BareName(name), result.Human(name, v))
 		}
 	}
-	for _, note := range run.Notes {
+	const most = 3 // all are in the table
+	for _, note := range run.Notes[max(0, len(run.Notes)-most):] {
 		line += "  (" + note + ")"
 	}
 	return line

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatecast/gatecast/bench/compare"
+	"github.com/gatecast/gatecast/bench/live"
 	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
 )
@@ -79,15 +81,54 @@ func runSuite(ctx context.Context, args []string, stdout, stderr io.Writer) (cod
 	}
 	moreProcs()
 	d := newDocument(append([]string{"suite"}, args...))
-	var failure error
+	failure := measureAll(ctx, jobs, d, stderr)
+	return conclude(d, o.out, failure, stdout)
+}
+
+// measureAll measures jobs into a document.
+func measureAll(ctx context.Context, jobs []job, d *result.Document, stderr io.Writer) (failure error) {
+	view, total := live.New(stderr, live.IsTerminal(stderr)), 0
 	for _, j := range jobs {
-		r, err := measure(ctx, j.scenario, j.settings, j.targets, stderr)
+		total += j.settings.Repeat * len(j.targets)
+	}
+	view.Begin(total)
+	defer view.End()
+	for _, j := range jobs {
+		r, err := measure(ctx, j.scenario, j.settings, j.targets, view)
 		d.Results = append(d.Results, r)
 		if failure = errors.Join(failure, err); ctx.Err() != nil {
 			break
 		}
 	}
-	return conclude(d, o.out, failure, stdout)
+	return failure
+}
+
+// repeat measures again what a document holds, for gate: the same loads, in more pairs.
+func repeat(ctx context.Context, baseline *result.Document, stderr io.Writer) (*result.Document, error) {
+	var jobs []job
+	for _, r := range baseline.Results {
+		sc, err := findScenario(r.Scenario)
+		if err != nil {
+			return nil, err
+		}
+		j := job{scenario: sc, settings: settings{Options: r.Options, binaries: make(map[string]string)}}
+		j.settings.Repeat = compare.Pairs
+		if j.settings.Procs > 1 {
+			return nil, fmt.Errorf("%s: gate measures with one process of receivers; give it the new result instead", r.Title)
+		}
+		if err := sc.check(&j.settings.Options); err != nil {
+			return nil, err
+		}
+		if j.targets, err = target.Find(r.Options.Targets); err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, j)
+	}
+	moreProcs()
+	d := newDocument([]string{"gate"})
+	failure := measureAll(ctx, jobs, d, stderr)
+	d.Conclude()
+	return d, failure
 }
 
 // job is a part of a suite that is ready to be measured.

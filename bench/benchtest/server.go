@@ -4,17 +4,11 @@ package benchtest
 
 import (
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 
 	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/frame"
@@ -31,11 +25,27 @@ type Faults struct {
 	Work            time.Duration // a message takes; one at a time
 	StallAfter      int           // the server stops at this message …
 	StallFor        time.Duration // … for so long
+
+	GhostEvery   int  // one leave in so many is confirmed, and the next message of the group comes all the same
+	DeafEvery    int  // one join in so many is confirmed, and the next message of the group does not come
+	CloseSlow    bool // who does not read is closed, not spared messages
+	WaitForSlow  bool // who does not read holds up everybody
+	DisturbFirst bool // while somebody does not read, every message to the first member comes 50 ms late
+	Queue        int  // messages that may wait for a member; more are not kept. 0 = many
 }
 
-// Server is an instance of a target that speaks like the raw ones. It runs in this process.
+// disturbance is how late messages are with DisturbFirst.
+const disturbance = 50 * time.Millisecond
+
+const (
+	queued = 1 << 14 // messages that wait for a member, unless Faults say otherwise
+	many   = 8       // so many wait for no member that reads
+)
+
+// Server is an instance of a target that speaks like the raw ones, or Gatecast's native protocol. It runs in this process.
 type Server struct {
 	faults Faults
+	spec   codec.Spec
 	listen net.Listener
 	queue  chan published // never closed
 	done   chan struct{}  // closed by Stop
@@ -47,26 +57,45 @@ type Server struct {
 	mu      sync.Mutex
 	conns   []net.Conn
 	members []*member
+	joins   int
+	leaves  int
 }
 
 type member struct {
-	conn   net.Conn
+	conn net.Conn
+	out  chan frames // never closed
+	held []byte      // a frame that comes after the next one of its group; owned by deliver
+	of   uint32      // group of held; owned by deliver
+	late bool        // what is written now waits for the disturbance; owned by deliver
+
+	mu     sync.Mutex // held while a delivery is decided and queued, so that a confirmation is before or after it
 	groups []uint32
-	held   []byte // a frame that comes after the next one; owned by deliver
+	ghost  []uint32 // groups it has left and gets one more message of
+	deaf   []uint32 // groups it has joined and does not get the next message of
 }
+
+// frames wait for a member's socket, and until due.
+type frames struct {
+	b   []byte
+	due time.Time
+}
+
+func (m *member) stuck() bool { return len(m.out) > many }
 
 type published struct {
 	payload []byte
 	at      time.Time
+	by      *member // whose echo it is; nil = for the group of its stamp
 }
 
-// Start starts a server; the caller stops it.
-func Start(faults Faults) (*Server, error) {
+// Start starts a server that speaks as the spec says: its Codec is raw, with Speaks or not, or gatecast. The caller stops it.
+func Start(faults Faults, spec codec.Spec) (*Server, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{faults: faults, listen: ln, queue: make(chan published, 1<<16), done: make(chan struct{})}
+	spec.Host = ln.Addr().String()
+	s := &Server{faults: faults, spec: spec, listen: ln, queue: make(chan published, 1<<16), done: make(chan struct{})}
 	s.wg.Go(s.accept)  // ends when Stop closes the listener
 	s.wg.Go(s.deliver) // ends with done
 	return s, nil
@@ -85,40 +114,6 @@ func (s *Server) accept() {
 	}
 }
 
-func (s *Server) serve(conn net.Conn) {
-	defer conn.Close()
-	path := ""
-	upgrader := ws.Upgrader{OnRequest: func(uri []byte) error { path = string(uri); return nil }}
-	m := &member{conn: conn}
-	upgrader.OnBeforeUpgrade = func() (ws.HandshakeHeader, error) {
-		if list, ok := strings.CutPrefix(path, "/group/"); ok {
-			for name := range strings.SplitSeq(list, ",") {
-				group, err := strconv.ParseUint(name, 10, 32)
-				if err != nil {
-					return nil, ws.RejectConnectionError(ws.RejectionStatus(http.StatusBadRequest))
-				}
-				m.groups = append(m.groups, uint32(group))
-			}
-			s.mu.Lock()
-			s.members = append(s.members, m)
-			s.mu.Unlock()
-		}
-		return nil, nil
-	}
-	if _, err := upgrader.Upgrade(conn); err != nil {
-		return
-	}
-	for {
-		payload, err := wsutil.ReadClientText(conn)
-		if err != nil {
-			return
-		}
-		if strings.HasPrefix(path, "/publish") {
-			s.queue <- published{payload, time.Now()}
-		}
-	}
-}
-
 func (s *Server) deliver() {
 	for {
 		select {
@@ -128,7 +123,7 @@ func (s *Server) deliver() {
 			if s.served++; s.served == s.faults.StallAfter {
 				s.pause(s.faults.StallFor)
 			}
-			s.spread(p.payload)
+			s.spread(p)
 		case <-s.done:
 			return
 		}
@@ -147,37 +142,51 @@ func (s *Server) pause(d time.Duration) {
 	}
 }
 
-func (s *Server) spread(payload []byte) {
-	stamp, _, _ := ledger.Find(payload)
-	out := frame.AppendServer(nil, frame.Text, payload)
+func (s *Server) spread(p published) {
+	stamp, _, _ := ledger.Find(p.payload)
+	out := frame.AppendServer(nil, frame.Text, p.payload)
 	s.mu.Lock()
 	members := s.members
 	s.mu.Unlock()
-	for _, m := range members {
-		if slices.Contains(m.groups, stamp.Group) {
-			s.one(m, out)
-			continue
+	for i, m := range members {
+		m.mu.Lock()
+		m.late = i == 0 && s.faults.DisturbFirst && slices.ContainsFunc(members[1:], (*member).stuck)
+		if m == p.by || p.by == nil && m.hears(stamp.Group) {
+			s.one(m, stamp.Group, out)
+		} else if s.spared++; every(s.spared, s.faults.WrongGroupEvery) {
+			s.write(m, out)
 		}
-		if s.spared++; every(s.spared, s.faults.WrongGroupEvery) {
-			write(m, out)
-		}
+		m.mu.Unlock()
 	}
 }
 
+// hears reports whether a message to the group is for the member, rightly or not.
+func (m *member) hears(group uint32) bool {
+	if i := slices.Index(m.deaf, group); i >= 0 {
+		m.deaf = slices.Delete(m.deaf, i, i+1)
+		return false
+	}
+	if i := slices.Index(m.ghost, group); i >= 0 {
+		m.ghost = slices.Delete(m.ghost, i, i+1)
+		return true
+	}
+	return slices.Contains(m.groups, group)
+}
+
 // one delivers to one member, or does what is wrong.
-func (s *Server) one(m *member, out []byte) {
+func (s *Server) one(m *member, group uint32, out []byte) {
 	s.sent++
 	switch {
 	case every(s.sent, s.faults.DropEvery):
 	case every(s.sent, s.faults.DuplicateEvery):
-		write(m, out)
-		write(m, out)
+		s.write(m, out)
+		s.write(m, out)
 	case every(s.sent, s.faults.ReorderEvery) && m.held == nil:
-		m.held = out
+		m.held, m.of = out, group
 	default:
-		write(m, out)
-		if m.held != nil {
-			write(m, m.held)
+		s.write(m, out)
+		if m.held != nil && m.of == group {
+			s.write(m, m.held)
 			m.held = nil
 		}
 	}
@@ -185,7 +194,29 @@ func (s *Server) one(m *member, out []byte) {
 
 func every(n, of int) bool { return of > 0 && n%of == 0 }
 
-func write(m *member, b []byte) { _, _ = m.conn.Write(b) } // a member that left is no fault
+// write queues a frame for a member. If the queue is full, the member does not read.
+func (s *Server) write(m *member, b []byte) {
+	f := frames{b: b}
+	if m.late {
+		f.due = time.Now().Add(disturbance)
+	}
+	select {
+	case m.out <- f:
+		return
+	case <-s.done:
+		return
+	default:
+	}
+	switch {
+	case s.faults.CloseSlow:
+		_ = m.conn.Close()
+	case s.faults.WaitForSlow:
+		select {
+		case m.out <- f:
+		case <-s.done:
+		}
+	}
+}
 
 // Stop ends the server.
 func (s *Server) Stop() error {
@@ -205,8 +236,8 @@ func (s *Server) Addrs() []netip.AddrPort {
 	return []netip.AddrPort{s.listen.Addr().(*net.TCPAddr).AddrPort()}
 }
 
-// Spec is that of the raw targets.
-func (s *Server) Spec() codec.Spec { return codec.Spec{Codec: "raw", Host: s.listen.Addr().String()} }
+// Spec is how it speaks.
+func (s *Server) Spec() codec.Spec { return s.spec }
 
 // PIDs is this process: costs are the harness's too.
 func (s *Server) PIDs() []int { return []int{os.Getpid()} }

@@ -71,6 +71,7 @@ type Spec struct {
 	Login    string         `json:"login,omitempty"`    // kind of login; "" = the codec's usual one
 	Users    int            `json:"users,omitempty"`    // distinct users; 0 = one a connection
 	Personal bool           `json:"personal,omitempty"` // groups are those that users have by themselves
+	Speaks   bool           `json:"speaks,omitempty"`   // clients publish, each to its own group
 	Cookies  []string       `json:"cookies,omitempty"`  // of user i, for logins by cookie
 	Path     string         `json:"path,omitempty"`     // of the endpoint, where it is configured
 	Nodes    int            `json:"nodes,omitempty"`    // of the cluster, where its clients must know

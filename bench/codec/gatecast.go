@@ -151,6 +151,7 @@ func (g gatecast) PostAddr() netip.AddrPort { return g.Spec.Post }
 // Post is a call of group_send.
 func (g gatecast) Post(dst []byte, group uint32, payload []byte) []byte {
 	body := fmt.Appendf(nil, `{"group":"%s","data":"%s"}`, g.group(group), payload)
-	return fmt.Appendf(dst, "POST /api/v1/group_send HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+	return fmt.Appendf(dst, "POST /api/v1/group_send HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		g.Spec.Post, g.Key, len(body), body)
 }

@@ -14,7 +14,7 @@ func TestGatecastHears(t *testing.T) {
 	checkHear(t, c, Client{Groups: []uint32{1}}, []heard{
 		{name: "the welcome of who is to join yet", payload: welcome},
 		{name: "a join", payload: `{"op":"ok","id":1,"group":"bench.1"}`, want: Heard{Joined: 1}},
-		{name: "a join of some that fails for one", payload: `{"op":"ok","id":1,"groups":[{"group":"a","error":{}}]}`, says: "gatecast says"},
+		{name: "a join that fails for one", payload: `{"op":"ok","id":1,"groups":[{"group":"a","error":{}}]}`, says: "gatecast says"},
 		{name: "a leave", payload: `{"op":"ok","id":2,"group":"bench.1"}`, want: Heard{Left: 1}},
 		{name: "a ping", payload: `{"op":"ping"}`, want: Heard{Reply: []byte(`{"op":"pong"}`)}},
 		{name: "an error", payload: `{"op":"error","code":"forbidden"}`, says: "forbidden"},

@@ -7,16 +7,22 @@ import (
 	"github.com/gatecast/gatecast/bench/frame"
 )
 
-func init() { codecs["raw"] = func(s Spec) (Codec, error) { return Raw{s.Host}, nil } }
+func init() { codecs["raw"] = func(s Spec) (Codec, error) { return Raw{s.Host, s.Speaks}, nil } }
 
 // Raw is the absence of a protocol: what is published is what is delivered. A member names its groups in the path; a message
 // begins with its group's number, in the stamp.
-type Raw struct{ Host string }
+type Raw struct {
+	Host string
+	Echo bool // members get back what they publish, and are in no groups
+}
 
 // Request upgrades at the groups' path, or at the publisher's.
 func (r Raw) Request(c Client) []byte {
 	if c.Publisher {
 		return frame.Request(r.Host, "/publish")
+	}
+	if r.Echo {
+		return frame.Request(r.Host, "/echo")
 	}
 	var names strings.Builder
 	for i, g := range c.Groups {

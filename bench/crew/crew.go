@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -24,7 +25,10 @@ type Options struct {
 	Run      uint32           `json:"run"`   // in the stamps
 	Rate     float64          `json:"rate"`  // handshakes due a second; 0 = as fast as they are answered
 	Inflight int              `json:"inflight"`
-	Clock    int64            `json:"-"` // added to this machine's times of arrival: so far the publisher's clock is ahead
+	Single   bool             `json:"single"` // publications have one receiver each: first, median and last are not kept
+	Slow     *Slow            `json:"-"`      // some clients stop reading for a while; nil = none
+	Churn    *Churn           `json:"-"`      // members leave and join again; nil = none. The codec must be a Mover
+	Clock    int64            `json:"-"`      // added to this machine's times of arrival: so far the publisher's clock is ahead
 }
 
 // Crew is the receivers of a run. Connect, Receive, Stop, Balance, Close are called in this order by one goroutine; State may be
@@ -61,12 +65,13 @@ type State struct {
 
 // Local is a crew in this process.
 type Local struct {
-	opts   Options
-	sw     *swarm.Swarm
-	rec    *receivers
-	cancel context.CancelFunc
-	ended  chan struct{} // closed when receiving has ended
-	err    error         // what ended it; read after ended
+	opts     Options
+	sw       *swarm.Swarm
+	rec      *receivers
+	churning *churning // nil without Churn
+	cancel   context.CancelFunc
+	ended    atomic.Pointer[chan struct{}] // closed when receiving has ended
+	err      error                         // what ended it; read after ended
 }
 
 // Open returns a crew in this process, not connected yet.
@@ -76,12 +81,30 @@ func Open(o Options) (*Local, error) {
 		return nil, err
 	}
 	l := &Local{opts: o, rec: newReceivers(o)}
-	l.sw, err = swarm.Open(swarm.Options{
+	so := swarm.Options{
 		Addrs: o.Addrs, Codec: c, Plan: o.Plan, First: o.First, Count: o.Count, Receiver: l.rec, Rate: o.Rate, Inflight: o.Inflight,
 		Ready: l.rec.ready,
-	})
-	if err != nil {
+	}
+	if o.Slow != nil {
+		so.Lost, so.Narrow = l.lost, func(client int) bool { return l.rec.slow.is[client] }
+	}
+	if o.Churn != nil {
+		mover, ok := c.(codec.Mover)
+		if !ok {
+			return nil, errors.New("the codec " + o.Spec.Codec + " cannot join and leave")
+		}
+		l.churning = newChurning(o, mover)
+		l.rec.ledger.Follow()
+		so.Heard = l.heard
+	}
+	if l.sw, err = swarm.Open(so); err != nil {
 		return nil, err
+	}
+	switch {
+	case o.Slow != nil:
+		l.sw.Tick(l.tick)
+	case o.Churn != nil:
+		l.sw.Tick(l.churn)
 	}
 	return l, nil
 }
@@ -106,9 +129,11 @@ func (l *Local) Receive(from int64, completed func(n int64)) {
 func (l *Local) ReceiveEach(from int64, complete func(group uint32, all int64)) {
 	l.rec.begin(from, complete)
 	ctx, cancel := context.WithCancel(context.Background())
-	l.cancel, l.ended = cancel, make(chan struct{})
+	ended := make(chan struct{})
+	l.cancel = cancel
+	l.ended.Store(&ended)
 	go func() { // ends with Stop, or when a client fails
-		defer close(l.ended)
+		defer close(ended)
 		l.err = l.sw.Run(ctx)
 	}()
 }
@@ -116,9 +141,9 @@ func (l *Local) ReceiveEach(from int64, complete func(group uint32, all int64)) 
 // State implements [Crew].
 func (l *Local) State() State {
 	s := l.rec.state()
-	if l.ended != nil {
+	if ended := l.ended.Load(); ended != nil {
 		select {
-		case <-l.ended:
+		case <-*ended:
 			s.Err = l.err
 		default:
 		}
@@ -132,7 +157,7 @@ func (l *Local) Stop() error {
 		return nil
 	}
 	l.cancel()
-	<-l.ended
+	<-*l.ended.Load()
 	l.cancel = nil
 	return l.err
 }

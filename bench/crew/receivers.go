@@ -17,6 +17,7 @@ import (
 type receivers struct {
 	// static
 	members []int // of each group, in this crew
+	single  bool  // each publication has one receiver
 	clock   int64 // added to this machine's times, so that they are the coordinator's
 
 	// owned by whoever connects
@@ -27,6 +28,8 @@ type receivers struct {
 	ledger     *ledger.Ledger
 	response   *hdrhistogram.Histogram
 	service    *hdrhistogram.Histogram
+	nodes      *byNode     // nil = there is one
+	slow       *slowness   // nil = all read all the time
 	arrived    [][]Arrival // by group and sequence number
 	silence    int64       // longest time nothing came although something was due
 	seconds    []Second
@@ -40,11 +43,21 @@ type receivers struct {
 
 func newReceivers(o Options) *receivers {
 	r := &receivers{
-		members: make([]int, o.Plan.Groups), arrived: make([][]Arrival, o.Plan.Groups), clock: o.Clock,
+		members: make([]int, o.Plan.Groups), arrived: make([][]Arrival, o.Plan.Groups), clock: o.Clock, single: o.Single,
 		response: load.NewHistogram(), service: load.NewHistogram(), logins: Logins{load.NewHistogram(), load.NewHistogram()},
 		ledger: ledger.New(o.Run, o.Count, func(i int) []uint32 { return o.Plan.Of(o.First + i) }),
 	}
+	if len(o.Addrs) > 1 {
+		r.nodes = &byNode{first: o.First, nodes: len(o.Addrs), near: load.NewHistogram(), far: load.NewHistogram()}
+	}
+	if o.Slow != nil {
+		r.slow = newSlowness(o)
+	}
 	for i := range o.Count {
+		if r.slow != nil && r.slow.is[i] { // nobody waits for it
+			r.ledger.Excuse(i)
+			continue
+		}
 		for _, g := range o.Plan.Of(o.First + i) {
 			r.members[g]++
 		}
@@ -74,25 +87,58 @@ func (r *receivers) Receive(client int, s ledger.Stamp, at int64) {
 	if !r.ledger.Receive(client, s) {
 		return
 	}
+	response, timed := at-s.Due, s.Due >= r.from
+	if r.slow != nil {
+		if r.slow.is[client] {
+			return
+		}
+		if timed {
+			r.slow.enter(s.Due-r.from, response)
+		}
+	}
 	r.delivered.Add(1)
+	if timed {
+		load.Record(r.response, response)
+		load.Record(r.service, at-s.Sent)
+		load.Record(r.second(at), response)
+		if r.nodes != nil {
+			r.nodes.enter(client, response)
+		}
+	}
+	if r.single || r.spread(s, response, timed) {
+		if done := r.completed.Add(1); r.onComplete != nil {
+			r.onComplete(s.Group, done)
+		}
+	}
+}
+
+// byNode divides responses by where receivers are connected: publishers are on the first node.
+type byNode struct {
+	first, nodes int
+	near, far    *hdrhistogram.Histogram // of members of the first node, and of the others
+}
+
+func (b *byNode) enter(client int, response int64) {
+	if (b.first+client)%b.nodes == 0 {
+		load.Record(b.near, response)
+	} else {
+		load.Record(b.far, response)
+	}
+}
+
+// spread enters an arrival into those of its publication and reports whether everybody has that now.
+func (r *receivers) spread(s ledger.Stamp, response int64, timed bool) (complete bool) {
 	group := r.arrived[s.Group]
 	for len(group) <= int(s.Seq) {
 		group = append(group, Arrival{})
 	}
 	r.arrived[s.Group] = group
-	a, all, response := &group[s.Seq], uint32(r.members[s.Group]), at-s.Due
+	a, all := &group[s.Seq], uint32(r.members[s.Group])
 	a.N++
-	if s.Due >= r.from {
-		load.Record(r.response, response)
-		load.Record(r.service, at-s.Sent)
-		load.Record(r.second(at), response)
+	if timed {
 		a.enter(response, all)
 	}
-	if a.N == all {
-		if done := r.completed.Add(1); r.onComplete != nil {
-			r.onComplete(s.Group, done)
-		}
-	}
+	return a.N == all
 }
 
 // secondDigits is the precision of a second's histogram: a small one, for there may be hours of them.
@@ -117,7 +163,11 @@ func (r *receivers) state() State {
 
 // report is what came of what was sent to each group.
 func (r *receivers) report(sent []uint32) Report {
-	return Report{
+	out := Report{
 		Counts: r.ledger.Balance(sent), Response: r.response, Service: r.service, Silence: r.silence, Seconds: r.seconds, Arrived: r.arrived,
 	}
+	if r.nodes != nil {
+		out.Near, out.Far = r.nodes.near, r.nodes.far
+	}
+	return out
 }

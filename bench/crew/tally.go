@@ -14,6 +14,8 @@ import (
 
 // Tally is what all receivers of a run received.
 type Tally struct {
+	Near, Far *hdrhistogram.Histogram // response of receivers on the first node, and on others; nil = there is one node
+
 	Counts  ledger.Counts
 	Times   Times
 	Silence int64 // longest time nothing came although something was due
@@ -41,6 +43,8 @@ type Report struct {
 	Counts   ledger.Counts
 	Response *hdrhistogram.Histogram
 	Service  *hdrhistogram.Histogram
+	Near     *hdrhistogram.Histogram // see Tally; may be nil
+	Far      *hdrhistogram.Histogram
 	Silence  int64
 	Seconds  []Second    // of the same begin in all reports of a run
 	Arrived  [][]Arrival // by group and sequence number
@@ -79,6 +83,13 @@ func Merge(members []int, reports ...Report) Tally {
 		t.Times.Service.Merge(r.Service)
 		t.Seconds = addSeconds(t.Seconds, r.Seconds)
 		t.Doubt = max(t.Doubt, r.Doubt)
+		if r.Near != nil {
+			if t.Near == nil {
+				t.Near, t.Far = load.NewHistogram(), load.NewHistogram()
+			}
+			t.Near.Merge(r.Near)
+			t.Far.Merge(r.Far)
+		}
 		if i == 0 || r.Silence < t.Silence { // all were silent no longer than the one that was so for the shortest time
 			t.Silence = r.Silence
 		}

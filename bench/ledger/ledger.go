@@ -15,8 +15,11 @@ type Ledger struct {
 	first  []uint32 // membership of each receiver's first group; one more at the end
 	groups []uint32 // of each membership
 
-	next    []uint32          // of each membership: the sequence number that should come
-	missing map[uint32][]span // of memberships with gaps only
+	excused []bool             // of each receiver; nil = nobody
+	next    []uint32           // of each membership: the sequence number that should come
+	missing map[uint32][]span  // of memberships with gaps only
+	moves   map[uint32]*move   // of memberships that moved; nil = none may
+	sentAt  map[uint32][]int64 // by group and sequence number; 0 = unknown. Kept with moves only
 	counts  Counts
 }
 
@@ -31,7 +34,9 @@ type Counts struct {
 	Duplicated int64 `json:"duplicated"`
 	Reordered  int64 `json:"reordered"`
 	WrongGroup int64 `json:"wrong_group"`
-	Foreign    int64 `json:"foreign"` // of another run, or never sent
+	Foreign    int64 `json:"foreign"`           // of another run, or never sent
+	Excused    int64 `json:"excused,omitempty"` // lost by receivers that may lose
+	Left       int64 `json:"left,omitempty"`    // arrived after the receiver had left the group
 }
 
 // New returns the ledger of a run whose receivers 0 to n-1 are members of the groups of(i), and of no others.
@@ -43,6 +48,14 @@ func New(run uint32, n int, of func(i int) []uint32) *Ledger {
 	}
 	l.next = make([]uint32, len(l.groups))
 	return l
+}
+
+// Excuse lets a receiver lose messages: they are counted as Excused, not as Lost. What does arrive must be right all the same.
+func (l *Ledger) Excuse(receiver int) {
+	if l.excused == nil {
+		l.excused = make([]bool, len(l.first)-1)
+	}
+	l.excused[receiver] = true
 }
 
 // Receive enters an arrival and reports whether it is the message's first at this receiver.
@@ -58,6 +71,13 @@ func (l *Ledger) Receive(receiver int, s Stamp) (first bool) {
 	if m == last {
 		l.counts.WrongGroup++
 		return false
+	}
+	if l.moves != nil {
+		if v := l.moves[m]; v != nil && v.away {
+			l.counts.Left++
+			return false
+		}
+		l.learn(s)
 	}
 	switch next := &l.next[m]; {
 	case s.Seq == *next:
@@ -98,17 +118,29 @@ func (l *Ledger) fill(m, seq uint32) bool {
 // Balance returns the counts, when sent[group] messages were published to each group.
 func (l *Ledger) Balance(sent []uint32) Counts {
 	c := l.counts
-	for m, group := range l.groups {
-		n := sent[group]
-		c.Expected += int64(n)
-		switch next := l.next[m]; {
-		case next > n: // numbers nobody sent
-			c.Foreign += int64(next - n)
-		default:
-			c.Lost += int64(n - next)
+	for receiver := range len(l.first) - 1 {
+		lost := &c.Lost
+		if l.excused != nil && l.excused[receiver] {
+			lost = &c.Excused
 		}
-		for _, g := range l.missing[uint32(m)] {
-			c.Lost += int64(g.hi - g.lo)
+		for m := l.first[receiver]; m < l.first[receiver+1]; m++ {
+			n := sent[l.groups[m]]
+			if v := l.moves[m]; v != nil {
+				got, missed := l.balance(m, n, v)
+				c.Expected += got + missed
+				c.Lost += missed
+				c.Foreign += int64(max(l.next[m], n) - n)
+				continue
+			}
+			c.Expected += int64(n)
+			if next := l.next[m]; next > n { // numbers nobody sent
+				c.Foreign += int64(next - n)
+			} else {
+				*lost += int64(n - next)
+			}
+			for _, g := range l.missing[m] {
+				*lost += int64(g.hi - g.lo)
+			}
 		}
 	}
 	return c
@@ -118,7 +150,8 @@ func (l *Ledger) Balance(sent []uint32) Counts {
 func (c Counts) Plus(o Counts) Counts {
 	return Counts{
 		c.Expected + o.Expected, c.Delivered + o.Delivered, c.Lost + o.Lost, c.Duplicated + o.Duplicated,
-		c.Reordered + o.Reordered, c.WrongGroup + o.WrongGroup, c.Foreign + o.Foreign,
+		c.Reordered + o.Reordered, c.WrongGroup + o.WrongGroup, c.Foreign + o.Foreign, c.Excused + o.Excused,
+		c.Left + o.Left,
 	}
 }
 
@@ -131,6 +164,7 @@ func (c Counts) Faults() []string {
 	}{
 		{c.Lost, "lost"}, {c.Duplicated, "duplicated"}, {c.Reordered, "reordered"},
 		{c.WrongGroup, "delivered to the wrong group"}, {c.Foreign, "of another run"},
+		{c.Left, "delivered after leaving"},
 	} {
 		if f.n > 0 {
 			faults = append(faults, fmt.Sprintf("%d of %d messages %s", f.n, c.Expected, f.what))

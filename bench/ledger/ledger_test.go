@@ -66,6 +66,19 @@ func TestReceiverIsCheckedAgainstItsOwnGroups(t *testing.T) {
 	}
 }
 
+func TestExcusedReceiverMayLoseButNothingElse(t *testing.T) {
+	l := New(1, 2, alone)
+	l.Excuse(1)
+	for _, seq := range []uint32{0, 2, 2, 1} {
+		l.Receive(1, Stamp{Run: 1, Seq: seq})
+	}
+	l.Receive(0, Stamp{Run: 1})
+	got := l.Balance([]uint32{5})
+	if want := (Counts{Expected: 10, Delivered: 4, Lost: 4, Excused: 2, Duplicated: 1, Reordered: 1}); got != want {
+		t.Errorf("balance = %+v, want %+v", got, want)
+	}
+}
+
 func TestReceiveInOrderAllocatesNothing(t *testing.T) {
 	l, s := New(1, 1, alone), Stamp{Run: 1}
 	if n := testing.AllocsPerRun(100, func() { l.Receive(0, s); s.Seq++ }); n != 0 {

@@ -27,6 +27,7 @@ type Options struct {
 	Plan  plan.Plan // which group is next
 	Run   uint32    // for the stamps; also the seed of the plan's choice
 	Size  int       // bytes of a payload, at least ledger.StampSize
+	HTTP  bool      // publish by requests of HTTP/1.1; the codec is a codec.Poster
 }
 
 // Publisher is one socket that publishes. One goroutine uses it, but for Completed.
@@ -42,7 +43,8 @@ type Publisher struct {
 	payload []byte
 	message []byte
 	out     []byte // frames the kernel has not taken yet
-	Lag     *hdrhistogram.Histogram
+	lag     *hdrhistogram.Histogram
+	post    *posts // nil = over a WebSocket
 }
 
 // self is the publisher as codecs know it.
@@ -59,28 +61,44 @@ func Open(ctx context.Context, opts Options) (*Publisher, error) {
 	if opts.Size < ledger.StampSize {
 		return nil, fmt.Errorf("a payload needs %d bytes for its stamp, not %d", ledger.StampSize, opts.Size)
 	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", opts.Addr.String())
-	if err != nil {
-		return nil, fmt.Errorf("connect the publisher: %w", err)
-	}
-	defer conn.Close()
 	p := &Publisher{
 		opts: opts, pick: opts.Plan.Picker(uint64(opts.Run)), sent: make([]uint32, opts.Plan.Groups),
-		buf: make([]byte, 64<<10), Lag: NewHistogram(),
+		buf: make([]byte, 64<<10), lag: NewHistogram(),
 	}
-	if err := p.login(ctx, conn); err != nil {
-		return nil, fmt.Errorf("log the publisher in: %w", err)
+	if opts.HTTP {
+		poster, ok := opts.Codec.(codec.Poster)
+		if !ok {
+			return nil, errors.New("the target cannot be published to by HTTP")
+		}
+		p.opts.Addr, p.post = poster.PostAddr(), &posts{poster: poster}
 	}
-	if p.fd, err = rawCopy(conn.(*net.TCPConn)); err != nil {
+	err := p.dial(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if p.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return nil, errors.Join(err, unix.Close(p.fd))
 	}
 	return p, nil
+}
+
+// dial opens the publisher's socket and logs it in.
+func (p *Publisher) dial(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", p.opts.Addr.String())
+	if err != nil {
+		return fmt.Errorf("connect the publisher: %w", err)
+	}
+	defer conn.Close()
+	if p.post == nil {
+		if err := p.login(ctx, conn); err != nil {
+			return fmt.Errorf("log the publisher in: %w", err)
+		}
+	}
+	p.fd, err = rawCopy(conn.(*net.TCPConn))
+	return err
 }
 
 // rawCopy is the connection's descriptor, ours alone and not blocking.
@@ -144,6 +162,9 @@ func (p *Publisher) say(message []byte) {
 // Last is when the last publication was due; 0 before the first.
 func (p *Publisher) Last() int64 { return p.last }
 
+// Lag is how late publications were, of which the target knows nothing: from when each was due to when that was noticed.
+func (p *Publisher) Lag() *hdrhistogram.Histogram { return p.lag }
+
 // Sent is how many publications went to each group.
 func (p *Publisher) Sent() []uint32 { return p.sent }
 
@@ -153,8 +174,7 @@ func (p *Publisher) Close() error { return errors.Join(unix.Close(p.fd), unix.Cl
 // Completed tells a windowed publisher that a publication has reached everybody. Any goroutine may call it while the publisher
 // is open.
 func (p *Publisher) Completed() {
-	one := [8]byte{1}
-	_, _ = unix.Write(p.wake, one[:])
+	poke(p.wake)
 }
 
 // Urgently runs publish on a real-time thread, if the system allows it: a publisher needs little time, but at once, also while a
@@ -172,10 +192,10 @@ func Urgently(publish func()) {
 // Open publishes count messages by the schedule. An error of alive, asked now and then, ends it: receivers may have failed.
 func (p *Publisher) Open(ctx context.Context, s Schedule, count int, alive func() error) error {
 	noticed, sent := 0, 0
-	for sent < count || len(p.out) > 0 {
+	for sent < count || len(p.out) > 0 || p.owed() > 0 {
 		now := ledger.Now()
 		for due := min(s.Passed(now), count); noticed < due; noticed++ {
-			Record(p.Lag, now-s.Due(noticed))
+			Record(p.lag, now-s.Due(noticed))
 		}
 		for sent < noticed && len(p.out) == 0 {
 			p.build(sent, s.Due(sent))
@@ -188,7 +208,7 @@ func (p *Publisher) Open(ctx context.Context, s Schedule, count int, alive func(
 		if noticed < count {
 			wait = time.Duration(s.Due(noticed) - ledger.Now())
 		}
-		if err := errors.Join(p.wait(ctx, wait), alive()); err != nil {
+		if err := errors.Join(p.wait(ctx, wait), alive(), p.overdue(sent == count)); err != nil {
 			return err
 		}
 	}
@@ -200,7 +220,7 @@ func (p *Publisher) Open(ctx context.Context, s Schedule, count int, alive func(
 func (p *Publisher) Window(ctx context.Context, window int, duration time.Duration, completed func() int, alive func() error) error {
 	sent := 0
 	end := ledger.Now() + int64(duration)
-	for now := ledger.Now(); now < end || len(p.out) > 0; now = ledger.Now() {
+	for now := ledger.Now(); now < end || len(p.out) > 0 || p.owed() > 0; now = ledger.Now() {
 		for now < end && sent < completed()+window && len(p.out) < batchBytes { // what is allowed now goes out together
 			p.build(sent, now)
 			sent++
@@ -211,7 +231,11 @@ func (p *Publisher) Window(ctx context.Context, window int, duration time.Durati
 		if now < end && sent < completed()+window && len(p.out) == 0 {
 			continue
 		}
-		if err := errors.Join(p.wait(ctx, time.Duration(end-now)), alive()); err != nil {
+		rest := time.Duration(end - now)
+		if rest <= 0 {
+			rest = time.Second // for the kernel, or for answers
+		}
+		if err := errors.Join(p.wait(ctx, rest), alive(), p.overdue(now >= end)); err != nil {
 			return err
 		}
 	}
@@ -224,9 +248,10 @@ func (p *Publisher) build(k int, due int64) {
 	stamp := ledger.Stamp{Run: p.opts.Run, Group: group, Seq: p.sent[group], Due: due, Sent: ledger.Now()}
 	p.sent[group]++
 	p.last = due
-	p.payload = stamp.Append(p.payload[:0])
-	for len(p.payload) < p.opts.Size {
-		p.payload = append(p.payload, 'x')
+	p.payload = pad(stamp.Append(p.payload[:0]), p.opts.Size)
+	if p.post != nil {
+		p.out = append(p.out, p.post.build(group, p.payload)...)
+		return
 	}
 	p.message = p.opts.Codec.Publish(p.message[:0], stamp.Group, p.payload)
 	p.out = frame.Append(p.out, p.opts.Codec.Op(), p.message, [4]byte{byte(k), 0x5a, byte(k >> 8), 0xa5})
@@ -239,6 +264,9 @@ func (p *Publisher) flush() error {
 	}
 	n, err := unix.Write(p.fd, p.out)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return nil
+	}
+	if err != nil && p.post != nil { // the target closed; what it said before, receive will read
 		return nil
 	}
 	if err != nil {
@@ -288,8 +316,13 @@ func (p *Publisher) receive() error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("read the publisher's socket: %w", err)
+	case n == 0 && p.post != nil && p.owed() == 0: // idle for too long, it thinks
+		return p.renew()
 	case n == 0:
 		return errors.New("the target closed the publisher's connection")
+	}
+	if p.post != nil {
+		return p.answered(p.buf[:n])
 	}
 	_, err = p.read(p.buf[:n])
 	return err

@@ -15,14 +15,15 @@ import (
 
 // Usage is what some processes cost: CPU and switches since their start, memory and descriptors now.
 type Usage struct {
-	CPU      time.Duration // on a processor, all threads, from schedstat
-	User     time.Duration // share of CPU in user space, by the kernel's 10 ms ticks
-	System   time.Duration // share of CPU in the kernel
-	RSS      int64         // bytes
-	Anon     int64         // bytes of RSS that are no file's
-	Threads  int
-	Files    int   // open descriptors
-	Switches int64 // context switches, voluntary or not
+	CPU time.Duration // on a processor, all threads, from schedstat
+	// User and System are the shares of CPU in user space and in the kernel, as the kernel divides it by where it finds threads at
+	// its ticks: right over seconds, a guess over few ticks of 10 ms. Nothing more exact is told of another process.
+	User, System time.Duration
+	RSS          int64 // bytes
+	Anon         int64 // bytes of RSS that are no file's
+	Threads      int
+	Files        int   // open descriptors
+	Switches     int64 // context switches, voluntary or not
 }
 
 // tick is the unit of /proc/PID/stat's times on every Linux that Go runs on (USER_HZ = 100).
@@ -36,16 +37,17 @@ func Read(pids ...int) (Usage, error) {
 		if err != nil {
 			return Usage{}, fmt.Errorf("read usage of process %d: %w", pid, err)
 		}
-		sum.CPU += u.CPU
-		sum.User += u.User
-		sum.System += u.System
-		sum.RSS += u.RSS
-		sum.Anon += u.Anon
-		sum.Threads += u.Threads
-		sum.Files += u.Files
-		sum.Switches += u.Switches
+		sum = sum.Plus(u)
 	}
 	return sum, nil
+}
+
+// Plus is the usage of both.
+func (u Usage) Plus(o Usage) Usage {
+	return Usage{
+		CPU: u.CPU + o.CPU, User: u.User + o.User, System: u.System + o.System, RSS: u.RSS + o.RSS, Anon: u.Anon + o.Anon,
+		Threads: u.Threads + o.Threads, Files: u.Files + o.Files, Switches: u.Switches + o.Switches,
+	}
 }
 
 // Since is what was used between before and u; memory, threads and files are the change.

@@ -41,6 +41,7 @@ type loop struct {
 	conns  map[int32]*conn // by descriptor
 	groups map[uint32][]*conn
 	buf    []byte
+	echoes []byte // being built
 
 	mu    sync.Mutex
 	queue []batch // from the publisher's loop
@@ -57,6 +58,7 @@ type batch struct {
 type conn struct {
 	fd        int32
 	publisher bool
+	echo      bool
 	upgraded  bool
 	groups    []uint32
 	in        []byte // unfinished request or frame
@@ -65,17 +67,11 @@ type conn struct {
 
 // Listen opens a server.
 func Listen(opts Options) (*Server, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := listen(opts.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("socket: %w", err)
+		return nil, err
 	}
 	s := &Server{opts: opts, listen: fd}
-	err = errors.Join(
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1), // accepted sockets inherit it
-		unix.Bind(fd, &unix.SockaddrInet4{Port: int(opts.Addr.Port()), Addr: opts.Addr.Addr().As4()}),
-		unix.Listen(fd, 4096),
-	)
 	for i := 0; i < max(opts.Loops, 1) && err == nil; i++ {
 		err = s.addLoop()
 	}
@@ -84,6 +80,22 @@ func Listen(opts Options) (*Server, error) {
 		return nil, fmt.Errorf("listen on %s: %w", opts.Addr, err)
 	}
 	return s, nil
+}
+
+func listen(addr netip.AddrPort) (fd int, err error) {
+	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1), // accepted sockets inherit it
+		unix.Bind(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}),
+		unix.Listen(fd, 4096),
+	)
+	if err != nil {
+		return -1, errors.Join(fmt.Errorf("listen on %s: %w", addr, err), unix.Close(fd))
+	}
+	return fd, nil
 }
 
 func (s *Server) addLoop() error {
@@ -106,8 +118,10 @@ func (s *Server) addLoop() error {
 }
 
 // Addr is where it listens.
-func (s *Server) Addr() (netip.AddrPort, error) {
-	sa, err := unix.Getsockname(s.listen)
+func (s *Server) Addr() (netip.AddrPort, error) { return address(s.listen) }
+
+func address(fd int) (netip.AddrPort, error) {
+	sa, err := unix.Getsockname(fd)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -255,6 +269,8 @@ func (l *loop) handle(c *conn, events uint32) {
 	switch {
 	case c.publisher:
 		l.publish(c, l.buf[:n])
+	case c.echo:
+		l.echo(c, l.buf[:n])
 	case !c.upgraded:
 		l.upgrade(c, l.buf[:n])
 	} // a member has nothing to say
@@ -264,6 +280,7 @@ var (
 	headEnd    = []byte("\r\n\r\n")
 	keyHeader  = []byte("\r\nSec-WebSocket-Key: ")
 	publishing = []byte("GET /publish ")
+	echoing    = []byte("GET /echo ")
 	joining    = []byte("GET /group/")
 )
 
@@ -277,39 +294,45 @@ func (l *loop) upgrade(c *conn, b []byte) {
 		c.in = append([]byte(nil), b...)
 		return
 	}
-	_, after, found := bytes.Cut(b[:end+2], keyHeader)
-	key, _, _ := bytes.Cut(after, headEnd[:2])
-	if !found {
+	answer, ok := accepted(b[:end+2])
+	if !ok {
 		l.end(c)
 		return
 	}
-	c.upgraded, c.publisher = true, bytes.HasPrefix(b, publishing)
+	c.upgraded, c.publisher, c.echo = true, bytes.HasPrefix(b, publishing), bytes.HasPrefix(b, echoing)
 	if list, ok := bytes.CutPrefix(b, joining); ok && !c.list(list) {
 		l.end(c)
 		return
 	}
-	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + frame.Accept(string(key)) + "\r\n\r\n"
 	rest := append([]byte(nil), b[end+4:]...)
 	c.in = nil
 	if c.publisher {
-		l.send(c, []byte(answer))
+		l.send(c, answer)
 		l.publish(c, rest)
 		return
 	}
 	to := l.server.loops[int(c.fd)%len(l.server.loops)]
 	if to == l {
 		l.join(c)
-		l.send(c, []byte(answer))
+		l.send(c, answer)
 		return
 	}
 	// The other loop joins it before the answer goes out, so that a client told of its upgrade is a member.
 	delete(l.conns, c.fd)
 	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(c.fd), nil)
-	c.out = []byte(answer)
+	c.out = answer
 	to.mu.Lock()
 	to.adopt = append(to.adopt, c)
 	to.mu.Unlock()
 	to.poke()
+}
+
+// accepted is the answer to a request's head; ok is false if that is no upgrade.
+func accepted(head []byte) (answer []byte, ok bool) {
+	_, after, ok := bytes.Cut(head, keyHeader)
+	key, _, _ := bytes.Cut(after, headEnd[:2])
+	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+		frame.Accept(string(key)) + "\r\n\r\n"), ok
 }
 
 // list reads the groups of a member's path, "0,7 HTTP/1.1…", and reports whether they are numbers.
@@ -357,6 +380,21 @@ func (l *loop) publish(c *conn, b []byte) {
 		l.spread(p)
 	}
 	c.in = append(c.in[:0], b...)
+}
+
+// echo sends what one read brought back to where it came from, in one sendto.
+func (l *loop) echo(c *conn, b []byte) {
+	if len(c.in) > 0 {
+		c.in = append(c.in, b...)
+		b = c.in
+	}
+	l.echoes = l.echoes[:0]
+	for payload, n := unmask(b); n > 0; payload, n = unmask(b) {
+		l.echoes = frame.AppendServer(l.echoes, frame.Text, payload)
+		b = b[n:]
+	}
+	c.in = append(c.in[:0], b...)
+	l.send(c, l.echoes)
 }
 
 // unmask returns the payload of the client frame that b begins with, in place, and the frame's length; 0 if it is not whole.
@@ -407,8 +445,15 @@ func (l *loop) sendAll(b batch) {
 	}
 }
 
+// maxPending bounds what waits for a conn that does not read, in bytes; above it the conn is ended.
+const maxPending = 1 << 20
+
 func (l *loop) send(c *conn, b []byte) {
 	if len(c.out) > 0 {
+		if len(c.out)+len(b) > maxPending {
+			l.end(c)
+			return
+		}
 		c.out = append(c.out, b...)
 		return
 	}

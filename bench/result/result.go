@@ -57,9 +57,12 @@ type Options struct {
 	Churn    float64       `json:"churn"`  // churn: joins and leaves a second; soak: reconnections a second
 	Slow     float64       `json:"slow"`   // slow: share of the receivers that stop reading
 	How      string        `json:"how"`    // reconnect: kill or drain
+	Search   string        `json:"search"` // search: rate or conns
+	Most     float64       `json:"most"`   // search: where it ends
 	Nodes    int           `json:"nodes"`
-	Procs    int           `json:"procs"` // processes of receivers
-	Loops    int           `json:"loops"` // event loops of targets that let one choose
+	Procs    int           `json:"procs"`  // processes of receivers on this machine
+	Agents   int           `json:"agents"` // processes of receivers elsewhere
+	Loops    int           `json:"loops"`  // event loops of targets that let one choose
 	Login    string        `json:"login"`
 	Users    int           `json:"users"` // distinct users; 0 = one a connection
 	Warmup   time.Duration `json:"warmup_ns"`

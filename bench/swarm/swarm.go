@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,9 +32,13 @@ type Options struct {
 	Count    int
 	Receiver Receiver // nil drops what arrives
 	// Ready hears of each client that became ready, by [ledger.Now]: when it was due, when its dial began. May be nil.
-	Ready    func(due, began, ready int64)
-	Inflight int     // handshakes at a time; 0 = 64. Ignored with a Rate
-	Rate     float64 // handshakes due a second, open loop; 0 = as fast as they are answered
+	Ready func(due, began, ready int64)
+	// Lost hears of a client that was ready and lost its connection; nil if that may be, else the error ends Run. Nil = it may not.
+	Lost     func(client int, err error) error
+	Heard    func(client int, h codec.Heard, at int64) // of a client that is ready: a join or a leave was confirmed; may be nil
+	Narrow   func(client int) bool                     // whose socket has little room; nil = nobody's
+	Inflight int                                       // handshakes at a time; 0 = 64. Ignored with a Rate
+	Rate     float64                                   // handshakes due a second, open loop; 0 = as fast as they are answered
 }
 
 // state of a client:
@@ -81,6 +86,12 @@ type Swarm struct {
 	begun   int
 	err     error // what ended a client
 	mask    [4]byte
+	mixed   bool                                    // messages share frames with other things; see codec.Mixer
+	tick    func(now int64) (next int64, err error) // see Tick
+	next    int64                                   // when tick is due
+
+	mu      sync.Mutex
+	pending map[int][]byte // guarded by mu: what a client's socket did not take yet
 }
 
 // Open returns a swarm whose clients are not connected yet.
@@ -92,7 +103,11 @@ func Open(opts Options) (*Swarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open epoll: %w", err)
 	}
-	return &Swarm{opts: opts, epoll: fd, clients: make([]client, opts.Count), buf: make([]byte, 64<<10), mask: [4]byte{1, 2, 3, 4}}, nil
+	mixer, _ := opts.Codec.(codec.Mixer)
+	return &Swarm{
+		opts: opts, mixed: mixer != nil && mixer.HearsAll(), epoll: fd, clients: make([]client, opts.Count), buf: make([]byte, 64<<10), mask: [4]byte{1, 2, 3, 4},
+		pending: make(map[int][]byte),
+	}, nil
 }
 
 // Connect makes all clients ready. The first one that fails ends it.
@@ -108,7 +123,7 @@ func (s *Swarm) Connect(ctx context.Context) error {
 			if s.opts.Rate > 0 {
 				due = t0 + int64(float64(s.begun)*1e9/s.opts.Rate)
 				if d := time.Duration(due - ledger.Now()); d > 0 {
-					wait = d
+					wait = min(wait, d) // bounded, so that ctx is seen
 					break
 				}
 			} else if s.begun-s.ready >= s.opts.Inflight {
@@ -126,14 +141,45 @@ func (s *Swarm) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Run receives until ctx ends, or until a client loses its connection, which is an error.
+// Tick has Run call tick when it begins and then whenever it is time, within a millisecond: tick returns when it wants to be called next.
+// Its error ends Run.
+func (s *Swarm) Tick(tick func(now int64) (next int64, err error)) { s.tick = tick }
+
+// Run receives until ctx ends, or until a client loses its connection, which is an error unless Lost says otherwise.
 func (s *Swarm) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if err := s.turn(50 * time.Millisecond); err != nil {
+		wait := 50 * time.Millisecond
+		if s.tick != nil {
+			now := ledger.Now()
+			if now >= s.next {
+				var err error
+				if s.next, err = s.tick(now); err != nil {
+					return err
+				}
+			}
+			wait = min(wait, time.Duration(max(s.next-now, 0)))
+		}
+		if err := s.turn(wait); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Mute has client i read nothing more until Unmute. Both are for the goroutine that receives.
+func (s *Swarm) Mute(i int) error {
+	if s.clients[i].state != ready {
+		return nil
+	}
+	return s.watch(unix.EPOLL_CTL_DEL, i, 0)
+}
+
+// Unmute has client i read again, first what has come meanwhile.
+func (s *Swarm) Unmute(i int) error {
+	if s.clients[i].state != ready {
+		return nil
+	}
+	return s.watch(unix.EPOLL_CTL_ADD, i, receiving)
 }
 
 // Close closes every socket with a reset, so that no port waits.
@@ -171,6 +217,11 @@ func (s *Swarm) dial(i int, due int64) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err
 	}
+	if s.opts.Narrow != nil && s.opts.Narrow(i) {
+		if err := narrow(fd); err != nil {
+			return err
+		}
+	}
 	addr := s.addr(i)
 	if addr.Addr().IsLoopback() {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
@@ -186,6 +237,17 @@ func (s *Swarm) dial(i int, due int64) error {
 		return err
 	}
 	return s.watch(unix.EPOLL_CTL_ADD, i, unix.EPOLLOUT)
+}
+
+// narrow leaves little room on the way to a socket, so that a mute one is slow at once: a small receive buffer, and segments as small
+// as a real network's, of which the size of the sender's buffer follows. On loopback that is 2.5 MB otherwise. It is done before the
+// handshake: a window taken back later costs retransmissions, and the client could not catch up.
+func narrow(fd int) error {
+	const segment, room = 1400, 16 << 10
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, room),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, segment),
+	)
 }
 
 func (s *Swarm) watch(op, i int, events uint32) error {
@@ -204,8 +266,18 @@ func (s *Swarm) turn(timeout time.Duration) error {
 		if s.clients[i].state == gone {
 			continue
 		}
-		if err := s.handle(i, s.events[k].Events); err != nil {
-			return fmt.Errorf("client %d, %s: %w", s.opts.First+i, s.clients[i].state, err)
+		err := s.handle(i, s.events[k].Events)
+		if err == nil {
+			continue
+		}
+		c := &s.clients[i]
+		err = fmt.Errorf("client %d, %s: %w", s.opts.First+i, c.state, err)
+		if s.opts.Lost != nil && c.state == ready {
+			s.close(c)
+			err = s.opts.Lost(i, err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -219,11 +291,16 @@ func (s *Swarm) handle(i int, events uint32) error {
 		} else if errno != 0 {
 			return unix.Errno(errno)
 		}
-		if err := s.send(c, s.opts.Codec.Request(s.who(i))); err != nil {
+		c.state = upgrading
+		if err := s.watch(unix.EPOLL_CTL_MOD, i, receiving); err != nil {
 			return err
 		}
-		c.state = upgrading
-		return s.watch(unix.EPOLL_CTL_MOD, i, unix.EPOLLIN|unix.EPOLLRDHUP)
+		return s.Send(i, s.opts.Codec.Request(s.who(i)))
+	}
+	if events&unix.EPOLLOUT != 0 {
+		if err := s.flush(i); err != nil || events&^unix.EPOLLOUT == 0 {
+			return err
+		}
 	}
 	n, err := unix.Read(int(c.fd), s.buf)
 	switch {
@@ -268,15 +345,15 @@ func (s *Swarm) upgrade(i int, b []byte, at int64) ([]byte, error) {
 		s.settle(c, at)
 	}
 	if hello := s.opts.Codec.Hello(who); hello != nil {
-		return rest, s.say(c, hello)
+		return rest, s.Say(i, hello)
 	}
 	return rest, nil
 }
 
-// say sends a message.
-func (s *Swarm) say(c *client, message []byte) error {
+// Say sends a message of client i. Like all but Send it is for the goroutine that receives.
+func (s *Swarm) Say(i int, message []byte) error {
 	s.out = frame.Append(s.out[:0], s.opts.Codec.Op(), message, s.mask)
-	return s.send(c, s.out)
+	return s.Send(i, s.out)
 }
 
 func (s *Swarm) settle(c *client, at int64) {
@@ -288,11 +365,10 @@ func (s *Swarm) settle(c *client, at int64) {
 }
 
 func (s *Swarm) message(i int, op frame.Op, payload []byte, at int64) {
-	c := &s.clients[i]
 	switch op {
 	case frame.Ping:
 		s.out = frame.Append(s.out[:0], frame.Pong, payload, s.mask)
-		s.err = errors.Join(s.err, s.send(c, s.out))
+		s.err = errors.Join(s.err, s.Send(i, s.out))
 		return
 	case frame.Close:
 		s.err = errors.Join(s.err, fmt.Errorf("the target closed the connection: %q", payload[min(2, len(payload)):]))
@@ -310,6 +386,9 @@ func (s *Swarm) message(i int, op frame.Op, payload []byte, at int64) {
 			s.opts.Receiver.Receive(i, stamp, at)
 		}
 	}
+	if s.mixed { // messages first: those that came with the confirmation of a leave may have come before it
+		s.hear(i, payload, at)
+	}
 }
 
 func (s *Swarm) hear(i int, payload []byte, at int64) {
@@ -319,7 +398,10 @@ func (s *Swarm) hear(i int, payload []byte, at int64) {
 		s.err = errors.Join(s.err, h.Err)
 	}
 	if h.Reply != nil {
-		s.err = errors.Join(s.err, s.say(c, h.Reply))
+		s.err = errors.Join(s.err, s.Say(i, h.Reply))
+	}
+	if c.state == ready && s.opts.Heard != nil && h.Joined+h.Left > 0 {
+		s.opts.Heard(i, h, at)
 	}
 	if c.state == joining {
 		if c.joined += uint16(h.Joined); int(c.joined) >= s.opts.Codec.Confirms(who) {
@@ -328,14 +410,46 @@ func (s *Swarm) hear(i int, payload []byte, at int64) {
 	}
 }
 
-// send writes what is small enough that an empty socket buffer takes it whole.
-func (s *Swarm) send(c *client, b []byte) error {
-	n, err := unix.Write(int(c.fd), b)
+// What is waited for on a socket that is connected.
+const receiving = unix.EPOLLIN | unix.EPOLLRDHUP
+
+// Send writes whole frames, or the request, on client i's socket; what that does not take goes out as soon as it does. Any goroutine
+// may call it for a client that is ready, while another receives.
+func (s *Swarm) Send(i int, b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if held := s.pending[i]; len(held) > 0 {
+		s.pending[i] = append(held, b...)
+		return nil
+	}
+	rest, err := s.write(i, b)
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	s.pending[i] = append([]byte(nil), rest...)
+	return s.watch(unix.EPOLL_CTL_MOD, i, receiving|unix.EPOLLOUT)
+}
+
+// flush writes what waited.
+func (s *Swarm) flush(i int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rest, err := s.write(i, s.pending[i])
 	if err != nil {
-		return fmt.Errorf("write: %w", err)
+		return err
 	}
-	if n < len(b) {
-		return errors.New("write: the socket took a part only")
+	if s.pending[i] = rest; len(rest) > 0 {
+		return nil
 	}
-	return nil
+	delete(s.pending, i)
+	return s.watch(unix.EPOLL_CTL_MOD, i, receiving)
+}
+
+// write returns what the socket did not take.
+func (s *Swarm) write(i int, b []byte) (rest []byte, err error) {
+	n, err := unix.Write(int(s.clients[i].fd), b)
+	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+		return nil, fmt.Errorf("write: %w", err)
+	}
+	return b[max(n, 0):], nil
 }

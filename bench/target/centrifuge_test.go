@@ -33,7 +33,7 @@ func TestCentrifugeSaysWhatItCannot(t *testing.T) {
 }
 
 func TestARivalThatIsNotInstalledSaysHowToGetIt(t *testing.T) {
-	for _, target := range []Target{centrifugeTarget{}} {
+	for _, target := range []Target{centrifugeTarget{}, wsNode, socketioNode} {
 		_, err := target.Start(t.Context(), Options{Binaries: map[string]string{"rivals": t.TempDir()}})
 		if err == nil || !strings.Contains(err.Error(), "make bench-rivals installs it") {
 			t.Errorf("%s: Start = %v, want how to install it", target.Name(), err)

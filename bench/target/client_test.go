@@ -3,7 +3,6 @@
 package target
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -254,35 +253,36 @@ func moves(t *testing.T, in Instance, c codec.Codec) {
 // posts checks that publications by HTTP arrive, one after the other over one connection.
 func posts(t *testing.T, in Instance, c codec.Codec) {
 	t.Helper()
-	poster, ok := c.(codec.Poster)
-	if !ok {
-		t.Fatal("the codec is no Poster")
-	}
 	member := dial(t, in.Addrs()[0], c, codec.Client{Index: 0, Groups: []uint32{7}})
-	conn, err := net.DialTimeout("tcp", poster.PostAddr().String(), patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
 	const messages = 10
-	for r, seq := bufio.NewReader(conn), uint32(0); seq < messages; seq++ {
-		if _, err := conn.Write(poster.Post(nil, 7, stamp(7, seq))); err != nil {
-			t.Fatal(err)
-		}
-		res, err := http.ReadResponse(r, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(res.Body)
-		_ = res.Body.Close()
-		if err != nil || res.StatusCode/100 != 2 {
-			t.Fatalf("post: %s %s, %v", res.Status, body, err)
-		}
+	publisher := newPoster(t, c)
+	for seq := range uint32(messages) {
+		publisher.post(7, seq)
 	}
 	member.gets(messages, 7)
+}
+
+// deliversByHTTP is delivers for a target that is published to by HTTP only.
+func deliversByHTTP(t *testing.T, in Instance, c codec.Codec, membership ...[]uint32) {
+	t.Helper()
+	const messages = 100
+	var members []*dialled
+	groups := make(map[uint32]bool)
+	for i, of := range membership {
+		members = append(members, dial(t, in.Addrs()[0], c, codec.Client{Index: i, Groups: of}))
+		for _, g := range of {
+			groups[g] = true
+		}
+	}
+	publisher := newPoster(t, c)
+	for seq := range uint32(messages) {
+		for g := range groups {
+			publisher.post(g, seq)
+		}
+	}
+	for _, m := range members {
+		m.gets(messages, m.client.Groups...)
+	}
 }
 
 // measures checks that the instance has metrics of Go's runtime.

@@ -77,19 +77,22 @@ func (t rawTarget) Start(ctx context.Context, o Options) (Instance, error) {
 	if err := errors.Join(err, parseErr); err != nil {
 		return nil, errors.Join(fmt.Errorf("the raw server did not say where it listens: %w", err), p.Stop())
 	}
-	return &rawInstance{p, addr}, nil
+	return &rawInstance{p, addr, o.Speaks}, nil
 }
 
 type rawInstance struct {
 	*process
-	addr netip.AddrPort
+	addr   netip.AddrPort
+	speaks bool
 }
 
 // Addrs is where it listens.
 func (r *rawInstance) Addrs() []netip.AddrPort { return []netip.AddrPort{r.addr} }
 
 // Spec is no protocol.
-func (r *rawInstance) Spec() codec.Spec { return codec.Spec{Codec: "raw", Host: r.addr.String()} }
+func (r *rawInstance) Spec() codec.Spec {
+	return codec.Spec{Codec: "raw", Host: r.addr.String(), Speaks: r.speaks}
+}
 
 // Version is empty: it is part of the harness.
 func (r *rawInstance) Version() string { return "" }

@@ -28,6 +28,7 @@ type Options struct {
 	Loops    int    // event loops or worker processes, for servers that let one choose
 	Nodes    int    // of a cluster; at least 1
 	Conns    int    // clients there will be
+	Groups   int    // there are
 	PerConn  int    // groups a client is in
 	Login    string // kind of login; "" = the target's usual one
 	Users    int    // distinct users; 0 = one a client
@@ -35,6 +36,7 @@ type Options struct {
 	HTTP     bool   // publications come by HTTP
 	Moves    bool   // clients join and leave while connected
 	Speaks   bool   // clients publish, each to its own groups
+	Silent   bool   // nobody publishes
 
 	Binaries map[string]string // by target: path of a program given by flag
 }
@@ -59,7 +61,11 @@ type Measured interface {
 
 // All is every target there is, in the order of help.
 func All() []Target {
-	return []Target{rawTarget{}, rawTarget{batch: true}, gatecastTarget{}}
+	return []Target{
+		rawTarget{}, rawTarget{batch: true}, gatecastTarget{}, gatecastTarget{raw: true}, sseTarget{},
+		natsTarget{}, centrifugeTarget{}, wsNode, socketioNode, daphne, uvicorn, nchanTarget{},
+		centrifugo, anyCable,
+	}
 }
 
 // Find returns the targets of those names.

@@ -1,0 +1,71 @@
+//go:build linux
+
+package bench
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gatecast/gatecast/bench/benchtest"
+	"github.com/gatecast/gatecast/bench/result"
+)
+
+// sluggish is a short run in which two receivers of 20 do not read for a while.
+func sluggish(t *testing.T, f benchtest.Faults) *result.Run {
+	t.Helper()
+	o := quick()
+	o.Groups, o.Slow, o.Size, o.Duration = 1, 0.1, 4000, 2*time.Second
+	run := misbehaveIn(t, "slow", o, f)
+	if len(run.Faults) > 0 {
+		t.Fatalf("faults = %q, want none: slow receivers may lose and be closed", run.Faults)
+	}
+	return run
+}
+
+func value(t *testing.T, run *result.Run, metric string) float64 {
+	t.Helper()
+	v, ok := run.Value(metric)
+	if !ok {
+		t.Fatalf("no metric %s", metric)
+	}
+	return v
+}
+
+func TestSlowReceiversAreToldFromOthers(t *testing.T) {
+	t.Parallel()
+	const short = 8 // messages a server keeps for who does not read
+	for _, tt := range []struct {
+		name   string
+		faults benchtest.Faults
+		loses  bool
+		closed float64
+		during time.Duration // p99 of the others, at least
+	}{
+		{"nothing is lost with room for all", benchtest.Faults{}, false, 0, 0},
+		{"messages are left out", benchtest.Faults{Queue: short}, true, 0, 0},
+		{"slow ones are closed", benchtest.Faults{Queue: short, CloseSlow: true}, true, 2, 0},
+		{"slow ones hold up everybody", benchtest.Faults{Queue: short, WaitForSlow: true}, false, 0, 100 * time.Millisecond},
+		{"one victim is disturbed", benchtest.Faults{DisturbFirst: true}, false, 0, 50 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			run := sluggish(t, tt.faults)
+			if lost := value(t, run, "slow-lost"); (lost > 0) != tt.loses {
+				t.Errorf("%v messages lost by slow receivers, want some: %v", lost, tt.loses)
+			}
+			if closed := value(t, run, "slow-closed"); closed != tt.closed {
+				t.Errorf("%v closed, want %v", closed, tt.closed)
+			}
+			if p99 := time.Duration(value(t, run, "during-p99-ns")); p99 < tt.during {
+				t.Errorf("p99 of the others is %v while slow ones do not read, want %v at least", p99, tt.during)
+			}
+		})
+	}
+}
+
+func TestSlowNeedsSlowOnesAndOthers(t *testing.T) {
+	words := lenient(t, "slow", "-target", "raw", "-conns", "5", "-slow", "0.1")
+	if code, _, stderr := command(t, words...); code != exitError {
+		t.Errorf("exit code %d, want 3\n%s", code, stderr)
+	}
+}
