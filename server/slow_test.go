@@ -34,7 +34,7 @@ func TestSlowPolicies(t *testing.T) {
 			return ""
 		}},
 		{"latest", func(got []int) string {
-			if n := len(got); got[n-1] != messages-1 || got[n-2] != n-2 {
+			if n := len(got); got[n-1] != messages-1 || got[n-2] > messages/2 {
 				return "those that the kernel took, and the last one alone"
 			}
 			return ""
