@@ -21,9 +21,12 @@ func (o *owner) accept(slot uint32, c *conn, peer netip.AddrPort) {
 		o.refuse(slot, 503, "conns", "this node has no room for another conn; retry later", retryAfter)
 		return
 	}
-	if !n.proxies.trust(c.address()) { // else its address stands in the header block
+	switch {
+	case !n.proxies.trust(c.address()):
 		o.countAddress(slot, c)
-	}
+	case n.opts.ProxyProtocol:
+		o.intake[slot] = &intake{headed: true}
+	} // else its address stands in the header block
 }
 
 // countAddress counts a conn against conns_per_address, once, and tells whether it may stay.

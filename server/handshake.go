@@ -26,6 +26,7 @@ type intake struct {
 	b       []byte
 	scanned int // of b went through ws.Scan in vain
 	paused  bool
+	headed  bool // b begins with a PROXY header
 
 	req  *ws.Request
 	echo string   // subprotocol to answer with
@@ -41,6 +42,12 @@ func (o *owner) readHeader(slot uint32, c *conn, b []byte) {
 	if in != nil {
 		in.b = append(in.b, b...)
 		b, scanned = in.b, in.scanned
+	}
+	switch {
+	case in != nil && in.headed:
+		o.readProxyHeader(slot, c, in)
+		return
+	case o.node.opts.ProxyProtocol && proxyproto.Begins(b) && !c.is(flagProxied):
 	}
 	n, err := ws.ScanFrom(b, scanned, o.node.bounds.Load().header.HeaderBytes)
 	if err != nil {

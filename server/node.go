@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -98,6 +97,7 @@ type Node struct {
 
 	origins    atomic.Pointer[authn.OriginPolicy]
 	bounds     atomic.Pointer[bounds]
+	certificate certificate // of server.tls
 	where      whereabouts
 	conns      atomic.Int64
 	addresses  counted[netip.Addr]
@@ -264,11 +264,10 @@ func (n *Node) listen() error {
 		return fmt.Errorf("server.listen: %w; is another process on this port?", err)
 	}
 	if n.opts.TLS.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(n.opts.TLS.Cert, n.opts.TLS.Key)
-		if err != nil {
-			return errors.Join(fmt.Errorf("server.tls: %w", err), ln.Close())
+		if err := n.certificate.load(n.opts.TLS); err != nil {
+			return errors.Join(err, ln.Close())
 		}
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+		ln = &tlsListener{Listener: ln, config: n.certificate.config(), headed: n.headed}
 	}
 	n.listener = ln
 	return nil

@@ -38,6 +38,10 @@ type Options struct {
 	Origins []string `toml:"origins"`
 	// TrustedProxies lists addresses and networks whose X-Forwarded-For and X-Forwarded-Host are believed.
 	TrustedProxies []string `toml:"trusted_proxies"`
+	// ProxyProtocol tells that the trusted proxies begin every connection with a PROXY header (HAProxy's protocol, version 1 or
+	// 2; before the TLS handshake, if there is one), whose source is the client's address. A connection of a trusted proxy
+	// without a good one is closed, one of anybody else with one is refused. The header must arrive within handshake_timeout.
+	ProxyProtocol bool `toml:"proxy_protocol"`
 	// AuthWorkers is how many logins are verified at once; the rest wait. 0 means 8 per core. More helps only
 	// when the session database is slow, and each may hold one of its connections.
 	AuthWorkers int `toml:"auth_workers"`
@@ -48,7 +52,8 @@ type Options struct {
 	Limits Limits `toml:"limits"`
 }
 
-// TLSOptions is config.toml's [server.tls] section. Sockets under TLS are always in portable mode.
+// TLSOptions is config.toml's [server.tls] section: TLS 1.2 or later. Sockets under TLS are always in portable mode. A reload reads the
+// files again, for later handshakes; conns stay, and files that do not fit together change nothing.
 type TLSOptions struct {
 	// Cert is the path of the certificate chain in PEM. Empty: no TLS.
 	Cert string `toml:"cert"`
@@ -200,6 +205,9 @@ func (o *Options) Validate() error {
 	}
 	if _, err := parseProxies(o.TrustedProxies); err != nil {
 		bad("trusted_proxies", "%w", err)
+	}
+	if o.ProxyProtocol && len(o.TrustedProxies) == 0 {
+		bad("proxy_protocol", "it is believed from trusted_proxies only; list your proxies' addresses there")
 	}
 	l := &o.Limits
 	for key, n := range map[string]int{
