@@ -22,11 +22,11 @@ func (o *owner) accept(slot uint32, c *conn, peer netip.AddrPort) {
 		return
 	}
 	switch {
-	case !n.proxies.trust(c.address()):
-		o.countAddress(slot, c)
-	case n.opts.ProxyProtocol:
+	case n.headed(c.address()):
 		o.intake[slot] = &intake{headed: true}
-	} // else its address stands in the header block
+	case !n.proxies.trust(c.address()): // else its address stands in the header block
+		o.countAddress(slot, c)
+	}
 }
 
 // countAddress counts a conn against conns_per_address, once, and tells whether it may stay.

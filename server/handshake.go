@@ -14,11 +14,12 @@ import (
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/server/hub"
 	"github.com/gatecast/gatecast/server/loop"
+	"github.com/gatecast/gatecast/server/proxyproto"
 	"github.com/gatecast/gatecast/server/wire"
 	"github.com/gatecast/gatecast/server/ws"
 )
 
-// The handshake: header block ─► route ─► limits ─► Origin ─► login (on a worker) ─► 101 ─► joins ─► welcome.
+// The handshake: PROXY header, if a proxy sends one ─► header block ─► route ─► limits ─► Origin ─► login (on a worker) ─► 101 ─► joins ─► welcome.
 // The functions stand in that order.
 
 // intake holds the bytes of a conn that cannot be parsed yet, and the request whose login is being verified.
@@ -45,9 +46,11 @@ func (o *owner) readHeader(slot uint32, c *conn, b []byte) {
 	}
 	switch {
 	case in != nil && in.headed:
-		o.readProxyHeader(slot, c, in)
+		o.readProxyHeader(slot, c, b)
 		return
-	case o.node.opts.ProxyProtocol && proxyproto.Begins(b) && !c.is(flagProxied):
+	case o.node.opts.ProxyProtocol && proxyproto.Begins(b):
+		o.refuse(slot, 400, "proxy_header", "a PROXY header is believed from trusted_proxies only")
+		return
 	}
 	n, err := ws.ScanFrom(b, scanned, o.node.bounds.Load().header.HeaderBytes)
 	if err != nil {
@@ -69,6 +72,41 @@ func (o *owner) readHeader(slot uint32, c *conn, b []byte) {
 	}
 	o.request(slot, c, req, b[n:])
 }
+
+// headed tells whether connections from peer begin with a PROXY header.
+func (n *Node) headed(peer netip.Addr) bool { return n.opts.ProxyProtocol && n.proxies.trust(peer) }
+
+// readProxyHeader takes the client's address from what a trusted proxy says first, in b as far as it has arrived.
+func (o *owner) readProxyHeader(slot uint32, c *conn, b []byte) {
+	h, n, err := proxyproto.Parse(b)
+	if err != nil {
+		o.cutProxy(slot, err)
+		return
+	}
+	if n == 0 {
+		return
+	}
+	delete(o.intake, slot)
+	if h.Source.IsValid() {
+		c.addr, c.port = h.Source.Addr().As16(), h.Source.Port()
+	}
+	if !o.node.proxies.trust(c.address()) && !o.countAddress(slot, c) {
+		return
+	}
+	if b = b[n:]; len(b) > 0 {
+		o.readHeader(slot, c, b)
+	}
+}
+
+// cutProxy closes the connection of a trusted proxy that is not a good PROXY header's. There may be no HTTP behind it, so it gets no answer.
+func (o *owner) cutProxy(slot uint32, err error) {
+	o.node.counters.handshake("refused", "proxy_header")
+	o.logConn(slot, "handshake refused", "reason", "proxy_header", "detail", err.Error())
+	o.ended(slot, ending{})
+	o.loop.Close(slot, false)
+}
+
+var errProxyTimeout = errors.New("the PROXY header did not arrive within handshake_timeout")
 
 // hold keeps bytes for later. A peer that sends too much ahead is not read until they are wanted.
 func (o *owner) hold(slot uint32, c *conn, b []byte) {

@@ -95,18 +95,18 @@ type Node struct {
 	started        time.Time
 	version        string
 
-	origins    atomic.Pointer[authn.OriginPolicy]
-	bounds     atomic.Pointer[bounds]
+	origins     atomic.Pointer[authn.OriginPolicy]
+	bounds      atomic.Pointer[bounds]
 	certificate certificate // of server.tls
-	where      whereabouts
-	conns      atomic.Int64
-	addresses  counted[netip.Addr]
-	users      userConns
-	handshakes rate
-	logins     workers
-	revoked    revocations
-	rulesAge   atomic.Uint64 // how often the rules were replaced
-	counters   counters
+	where       whereabouts
+	conns       atomic.Int64
+	addresses   counted[netip.Addr]
+	users       userConns
+	handshakes  rate
+	logins      workers
+	revoked     revocations
+	rulesAge    atomic.Uint64 // how often the rules were replaced
+	counters    counters
 
 	scratch []byte // owned by the broker's reader: see encode
 
