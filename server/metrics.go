@@ -86,6 +86,8 @@ func (n *Node) Metrics() []admin.Metric {
 		perLoop("gatecast_loop_backlogs_total", "Writes the kernel did not take whole.", admin.Counter, func(s *loop.LoopStats) float64 { return float64(s.Again) }),
 		perLoop("gatecast_loop_panics_total", "Panics that cost one conn each; the log has their stacks.", admin.Counter, func(s *loop.LoopStats) float64 { return float64(s.Panics) }),
 		perLoop("gatecast_loop_longest_turn_seconds", "The longest work between two waits.", admin.Gauge, func(s *loop.LoopStats) float64 { return s.LongestTurn.Seconds() }),
+		perLoop("gatecast_loop_blocks_total", "Calls that blocked the loop and all its conns for a second or more; the log says which conn and has the stack.", admin.Counter, func(s *loop.LoopStats) float64 { return float64(s.Blocks) }),
+		perLoop("gatecast_loop_blocked_seconds", "How long the loop is blocked now; 0 if it is not.", admin.Gauge, func(s *loop.LoopStats) float64 { return s.BlockedFor.Seconds() }),
 		{Name: "gatecast_accept_errors_total", Help: "Sockets that could not be accepted, by reason.", Type: admin.Counter, Labels: []string{"reason"},
 			Collect: func(emit func(float64, ...string)) {
 				a := n.engine.Stats().Accept

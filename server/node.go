@@ -204,7 +204,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 	engine, err := loop.New(n.loopOptions(), func(l *loop.Loop) loop.Handler {
 		o := newOwner(n, l)
 		n.owners = append(n.owners, o)
-		return o
+		return &watchedOwner{owner: o}
 	}, c.Log)
 	if err != nil {
 		return nil, errors.Join(err, n.listener.Close())

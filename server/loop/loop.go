@@ -60,6 +60,11 @@ type Loop struct {
 	conns   atomic.Int64 // sockets assigned: raised by the acceptor, lowered by the loop
 	wakeups atomic.Uint64
 
+	// for the watchdog
+	doing        atomic.Uint64 // the present call into the handler, 0 = none; see watchdog.go
+	blocks       atomic.Uint64
+	blockedSince atomic.Int64 // nanoseconds after start, 0 = not blocked
+
 	// owned by the loop's goroutine
 	socks    slab
 	arrivals []arrival // emptied, to swap with the inbox
@@ -72,6 +77,7 @@ type Loop struct {
 	now      uint32     // ticks since start, from 1
 	began    time.Duration
 	blame    uint32 // slot to close if the handler panics
+	calls    uint32 // into the handler, to tell one from the next
 	stopping bool
 	stats    LoopStats
 
@@ -91,6 +97,7 @@ func (l *Loop) Blame(slot uint32) { l.blame = slot }
 // run turns until the engine closes. doc.go draws a turn.
 func (l *Loop) run() {
 	defer l.engine.wg.Done()
+	l.label()
 	for !l.stopping {
 		l.turn()
 	}
@@ -99,6 +106,7 @@ func (l *Loop) run() {
 }
 
 func (l *Loop) turn() {
+	l.idle()
 	l.poller.wait(l.sleep())
 	l.asleep.Store(false)
 	l.began = time.Since(l.start)
@@ -202,18 +210,21 @@ func (l *Loop) finishTurn() {
 
 func (l *Loop) callOpen(slot uint32, peer netip.AddrPort) {
 	l.blame = slot
+	l.enter(callOpen, slot, 0)
 	defer l.contain()
 	l.handler.Open(slot, peer)
 }
 
 func (l *Loop) callRead(slot uint32, b []byte) {
 	l.blame = slot
+	l.enter(callRead, slot, 0)
 	defer l.contain()
 	l.handler.Read(slot, b)
 }
 
 func (l *Loop) callClosed(slot uint32, err error) {
 	l.blame = 0 // it is closed already
+	l.enter(callClosed, slot, 0)
 	defer l.contain()
 	l.handler.Closed(slot, err)
 }
@@ -223,6 +234,7 @@ func (l *Loop) callTask(t Task) {
 	if l.Live(t.Slot, t.Gen) {
 		l.blame = t.Slot
 	}
+	l.enter(callTask, l.blame, t.Kind)
 	defer l.contain()
 	if t.F != nil {
 		defer t.F.Release()
@@ -232,12 +244,14 @@ func (l *Loop) callTask(t Task) {
 
 func (l *Loop) callTurn() {
 	l.blame = 0
+	l.enter(callTurn, 0, 0)
 	defer l.contain()
 	l.handler.Turn()
 }
 
 func (l *Loop) callTick() {
 	l.blame = 0
+	l.enter(callTick, 0, 0)
 	defer l.contain()
 	l.handler.Tick(l.now)
 }
