@@ -28,7 +28,8 @@ type Handler interface {
 	Task(t Task)
 	// Turn ends a turn, before dirty sockets are flushed: what it sends goes out in the same write.
 	Turn()
-	// Tick is called about once a second; now counts seconds since the start, from 1, by the monotonic clock.
+	// Tick is called about once a second; now counts seconds since the start, from 1, by the monotonic clock, without those in which
+	// the loop stood still.
 	Tick(now uint32)
 }
 
@@ -76,8 +77,9 @@ type Loop struct {
 	reaped   []ending   // sockets to close at the end of the turn
 	now      uint32     // ticks since start, from 1
 	began    time.Duration
-	blame    uint32 // slot to close if the handler panics
-	calls    uint32 // into the handler, to tell one from the next
+	stood    time.Duration // time since start that does not count: see standstill
+	blame    uint32        // slot to close if the handler panics
+	calls    uint32        // into the handler, to tell one from the next
 	stopping bool
 	stats    LoopStats
 
@@ -115,7 +117,11 @@ func (l *Loop) turn() {
 	l.callTurn()
 	l.flush()
 	l.reap()
-	if now := uint32(l.began/l.tick) + 1; now != l.now {
+	if now := l.tickAt(l.began); now != l.now {
+		if late := now - l.now - 1; late >= standstill { // what peers sent meanwhile may not be read yet: blame nobody
+			l.stood += time.Duration(late) * l.tick
+			now -= late
+		}
 		l.now = now
 		l.expire()
 		l.trim()
@@ -123,6 +129,13 @@ func (l *Loop) turn() {
 	}
 	l.finishTurn()
 }
+
+// standstill is how many ticks in a row a loop may miss before it takes them for time that did not pass: the process was suspended, the
+// machine moved to another host, or a handler blocked.
+const standstill = 2
+
+// tickAt returns the tick at a time since start.
+func (l *Loop) tickAt(since time.Duration) uint32 { return uint32((since-l.stood)/l.tick) + 1 }
 
 // sleep returns how long the loop may wait: not at all with work left, else until the next tick.
 func (l *Loop) sleep() time.Duration {
@@ -134,7 +147,7 @@ func (l *Loop) sleep() time.Duration {
 		l.asleep.Store(false)
 		return 0
 	}
-	return max(time.Duration(l.now)*l.tick-time.Since(l.start), 0)
+	return max(time.Duration(l.now)*l.tick+l.stood-time.Since(l.start), 0)
 }
 
 // receiveInbox opens the sockets that were accepted and handles what the goroutines of net.Conns report.

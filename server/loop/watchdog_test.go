@@ -89,3 +89,25 @@ func TestABusyLoopIsNotBlocked(t *testing.T) {
 		t.Errorf("a loop that is busy with many tasks counts as blocked %d times", n)
 	}
 }
+
+func TestTicksDoNotCountAStandstill(t *testing.T) {
+	r := newRig(t, modes()[0], fast, nil)
+	ticks := make(chan uint32, 1000)
+	began := make(chan struct{})
+	release := make(chan struct{})
+	h := r.probes[0]
+	h.on(func(h *probe) { h.tick = func(_ *probe, now uint32) { ticks <- now } })
+	before := await(t, ticks, "a tick")
+	h.loop.Post(Task{Kind: taskCall, P: func(*probe) { close(began); <-release }})
+	<-began
+	until(t, "a block", func() bool { return r.engine.Stats().Loops[0].BlockedFor > 10*r.engine.opts.tick })
+	for len(ticks) > 0 {
+		before = <-ticks
+	}
+	close(release)
+	for n := range uint32(5) {
+		if got := await(t, ticks, "a tick"); got > before+(n+1)*(standstill+1) {
+			t.Fatalf("tick %d follows %d after a standstill of more than 10 ticks", got, before)
+		}
+	}
+}
