@@ -77,7 +77,7 @@ type Loop struct {
 	reaped   []ending   // sockets to close at the end of the turn
 	now      uint32     // ticks since start, from 1
 	began    time.Duration
-	stood    time.Duration // time since start that does not count: see standstill
+	stood    time.Duration // time since start that does not count: see tickAt
 	blame    uint32        // slot to close if the handler panics
 	calls    uint32        // into the handler, to tell one from the next
 	stopping bool
@@ -118,11 +118,8 @@ func (l *Loop) turn() {
 	l.flush()
 	l.reap()
 	if now := l.tickAt(l.began); now != l.now {
-		if late := now - l.now - 1; late >= standstill { // what peers sent meanwhile may not be read yet: blame nobody
-			l.stood += time.Duration(late) * l.tick
-			now -= late
-		}
-		l.now = now
+		l.stood += time.Duration(now-l.now-1) * l.tick // what peers sent meanwhile may not be read yet: blame nobody
+		l.now++
 		l.expire()
 		l.trim()
 		l.callTick()
@@ -130,11 +127,8 @@ func (l *Loop) turn() {
 	l.finishTurn()
 }
 
-// standstill is how many ticks in a row a loop may miss before it takes them for time that did not pass: the process was suspended, the
+// tickAt returns the tick at a time since start. Ticks that a loop misses are time that did not pass for it: the process was suspended, the
 // machine moved to another host, or a handler blocked.
-const standstill = 2
-
-// tickAt returns the tick at a time since start.
 func (l *Loop) tickAt(since time.Duration) uint32 { return uint32((since-l.stood)/l.tick) + 1 }
 
 // sleep returns how long the loop may wait: not at all with work left, else until the next tick.
