@@ -49,6 +49,7 @@ const (
 	flagExpiring                     // its session's time is over and is being looked at
 	flagDrops                        // messages for it were dropped by a slow policy
 	flagUpgraded                     // 101 is sent: refusals are close frames from here on
+	flagDeflate                      // takes and may send compressed messages
 )
 
 // conn is one socket above the loop: no pointers, so the garbage collector does not look at the table of conns.
@@ -102,6 +103,15 @@ func (g *gcra) take(now time.Duration, n, perSecond int) bool {
 	}
 	*g = gcra(tat + cost)
 	return true
+}
+
+// room tells how many of perSecond take would let through now; -1 means any number.
+func (g *gcra) room(now time.Duration, perSecond int) int {
+	at := int64(now / time.Microsecond)
+	if perSecond <= 0 || int64(*g) <= at {
+		return -1
+	}
+	return int(max(at+1e6-int64(*g), 0) * int64(perSecond) / 1e6)
 }
 
 // table is a slab of conns in chunks, so that growing copies nothing and a *conn stays where it is.

@@ -351,7 +351,15 @@ func (o *owner) refuseHandshake(slot uint32, c *conn, err error) {
 // upgrade sends the 101.
 func (o *owner) upgrade(slot uint32, c *conn) {
 	in := o.intake[slot]
-	o.frame = ws.AppendUpgradeResponse(o.frame[:0], in.req, in.echo)
+	extensions := ""
+	if o.node.opts.Compression.Enabled {
+		extensions = ws.NegotiateDeflate(in.req.Extensions)
+	}
+	if extensions != "" {
+		c.flags |= flagDeflate
+		c.parser.AllowDeflate()
+	}
+	o.frame = ws.AppendUpgradeResponse(o.frame[:0], in.req, in.echo, extensions)
 	o.loop.SendBytes(slot, o.frame)
 	c.flags |= flagUpgraded
 }

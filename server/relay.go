@@ -26,8 +26,8 @@ import (
 type delivery struct {
 	left    atomic.Int32 // loops that are not done
 	group   []byte
-	native  *loop.Frame // the native message object
-	data    *loop.Frame // the data alone, for raw routes; nil without routes
+	native  twin // the native message object
+	data    twin // the data alone, for raw routes; empty without routes
 	exclude []uuid.UUID
 	slow    slowPolicy
 }
@@ -61,16 +61,17 @@ func (n *Node) encode(d *delivery, m *broker.Message) bool {
 		return false
 	}
 	n.scratch = text
-	d.native = newFrame(ws.OpText, text)
+	d.native.plain = newFrame(ws.OpText, text)
 	if n.hasData {
 		op, data := rawData(m)
-		d.data = newFrame(op, data)
+		d.data.plain = newFrame(op, data)
 	}
 	d.group = append(d.group[:0], m.Group...)
 	d.slow = n.rule(m.Group).slow
-	d.native.Tag = d.slow.tag(m.Group)
-	if d.data != nil {
-		d.data.Tag = d.native.Tag
+	tag := d.slow.tag(m.Group)
+	d.native.plain.Tag = tag
+	if d.data.plain != nil {
+		d.data.plain.Tag = tag
 	}
 	d.exclude = d.exclude[:0]
 	for list := m.Exclude; len(list) > 0; {
@@ -81,6 +82,36 @@ func (n *Node) encode(d *delivery, m *broker.Message) bool {
 		}
 	}
 	return true
+}
+
+// twin is a frame and its compressed form, which the first member that takes it has made, on its loop.
+type twin struct {
+	plain    *loop.Frame
+	once     sync.Once   // guards deflated: another loop may want it at the same time
+	deflated *loop.Frame // nil if nobody wanted it, or the message is below the minimum
+}
+
+// compressed returns the frame for members that take compressed messages.
+func (t *twin) compressed(minBytes int) *loop.Frame {
+	if len(t.plain.B) < minBytes {
+		return t.plain
+	}
+	t.once.Do(func() {
+		f := loop.NewFrame(len(t.plain.B)/2 + 64)
+		f.B = ws.DeflateFrame(f.B, t.plain.B)
+		f.Tag = t.plain.Tag
+		t.deflated = f
+	})
+	return t.deflated
+}
+
+func (t *twin) release() {
+	if t.plain != nil {
+		t.plain.Release()
+	}
+	if t.deflated != nil {
+		t.deflated.Release()
+	}
 }
 
 // newFrame makes a frame that many conns can share.
@@ -99,13 +130,9 @@ func (d *delivery) done() {
 
 // recycle puts a delivery back without its frames, which loops may still be sending.
 func (d *delivery) recycle() {
-	if d.native != nil {
-		d.native.Release()
-	}
-	if d.data != nil {
-		d.data.Release()
-	}
-	d.native, d.data = nil, nil
+	d.native.release()
+	d.data.release()
+	d.native, d.data = twin{}, twin{}
 	deliveries.Put(d)
 }
 
@@ -133,9 +160,13 @@ func (o *owner) deliverTo(m hub.Member, d *delivery, now bool) {
 			return
 		}
 	}
-	f := d.native
+	t := &d.native
 	if c.is(flagData) {
-		f = d.data
+		t = &d.data
+	}
+	f := t.plain
+	if c.is(flagDeflate) {
+		f = t.compressed(o.node.opts.Compression.MinBytes)
 	}
 	if o.loop.Blocked(m.Slot) && !o.makeRoom(m.Slot, c, d.slow, f.Tag) {
 		return
