@@ -43,6 +43,7 @@ func (n *Node) trim(ctx context.Context) {
 		}
 		now.read(samples)
 		if worthTrimming(now, before) && time.Since(last) >= trimPause {
+			n.chain.Prune()
 			debug.FreeOSMemory()
 			last = time.Now()
 		}
