@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -23,14 +24,17 @@ var autobahn = release{name: "autobahn", file: "autobahn/requirements.txt", min:
 // autobahnCases is what echoing ends are asked, and what the normal run leaves of it: each case left out has a
 // twin that stays and differs in the size of its frames or chops alone.
 var (
-	autobahnCases = []string{"*"}
+	autobahnCases = []string{"1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"}
 	autobahnSlow  = []string{"9.3.[1357]", "9.4.[2468]", "9.5.[135]", "9.6.[246]", "9.7.[135]", "9.8.[246]"}
+
+	// Compression: every kind of text, size, fragmenting and offer. The normal run has each of them in one case.
+	autobahnDeflate     = []string{"12.*", "13.*"}
+	autobahnDeflateSome = []string{"12.1.1", "12.2.4", "12.3.11", "12.4.2", "12.5.3", "13.1.2", "13.2.4", "13.4.3", "13.6.4", "13.7.11"}
 )
 
 // autobahnLeftOut are the cases that cannot be asked, with the reason.
 var autobahnLeftOut = []struct{ cases, why string }{
-	{"12.*", "permessage-deflate is not served"},
-	{"13.*", "permessage-deflate is not served"},
+	{"13.[35].*", "want the server to compress with a window of 512 bytes; ours has 32 KiB, so the offer is declined"},
 }
 
 // autobahnVerdicts are the verdicts other than OK that are good, with the reason.
@@ -57,14 +61,15 @@ type autobahnResult struct {
 	RemoteCloseCode int
 }
 
-// runAutobahn runs the cases that match, without those that match a left out one, and returns the results by case.
-func runAutobahn(t *testing.T, url string, cases, without []string) map[string]autobahnResult {
+// runAutobahn runs the cases that match, without those that match a left out one, some at a time, and returns the results
+// by case.
+func runAutobahn(t *testing.T, url, parallel string, cases, without []string) map[string]autobahnResult {
 	t.Helper()
 	python := venvPython(t, autobahn)
 	out := t.TempDir()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
-	args := []string{"-p", "4", "-o", out, url}
+	args := []string{"-p", parallel, "-o", out, url}
 	for _, p := range cases {
 		for _, id := range spellOut(p) {
 			args = append(args, "-i", id)
@@ -114,24 +119,46 @@ func spellOut(pattern string) []string {
 	return out
 }
 
-// checkAutobahn fails for each verdict that is neither OK nor listed as good.
-func checkAutobahn(t *testing.T, results map[string]autobahnResult, atLeast int) {
-	t.Helper()
-	if len(results) < atLeast {
-		t.Errorf("%d cases ran, want at least %d", len(results), atLeast)
-	}
-	for id, r := range results {
-		good := func(verdict string) bool {
-			for _, v := range autobahnVerdicts {
-				if fits, _ := path.Match(v.cases, id); fits && verdict == v.verdict {
-					return true
-				}
+// good reports whether a verdict is OK or listed as good. Of a breach on the native endpoint only the end counts.
+func (r autobahnResult) good(id string, breach bool) bool {
+	good := func(verdict string) bool {
+		for _, v := range autobahnVerdicts {
+			if fits, _ := path.Match(v.cases, id); fits && verdict == v.verdict {
+				return true
 			}
-			return verdict == "OK"
 		}
-		if !good(r.Behavior) || !good(r.BehaviorClose) {
-			t.Errorf("case %s: %s, close %s with %d", id, r.Behavior, r.BehaviorClose, r.RemoteCloseCode)
+		return verdict == "OK"
+	}
+	if breach {
+		return good(r.BehaviorClose) && (r.RemoteCloseCode == 1002 || r.RemoteCloseCode == 1007)
+	}
+	return good(r.Behavior) && good(r.BehaviorClose)
+}
+
+// checkAutobahn runs cases and fails for each whose verdict is not good. On a busy machine cases run out of the time
+// they give themselves, so a few that fail are asked again, one at a time.
+func checkAutobahn(t *testing.T, url string, cases, without []string, want int, breach bool) {
+	t.Helper()
+	const few = 15
+	results := runAutobahn(t, url, "2", cases, without)
+	if len(results) != want {
+		t.Errorf("%d cases ran, want %d", len(results), want)
+	}
+	bad := func() (ids []string) {
+		for id, r := range results {
+			if !r.good(id, breach) {
+				ids = append(ids, id)
+			}
 		}
+		return ids
+	}
+	if again := bad(); len(again) > 0 && len(again) <= few {
+		t.Logf("asked again: %v", again)
+		maps.Copy(results, runAutobahn(t, url, "1", again, nil))
+	}
+	for _, id := range bad() {
+		r := results[id]
+		t.Errorf("case %s: %s, close %s with %d", id, r.Behavior, r.BehaviorClose, r.RemoteCloseCode)
 	}
 }
 
@@ -145,6 +172,8 @@ func autobahnConf(mode string) conf {
 		"server.limits.messages_per_second": 0,
 		"server.limits.bytes_per_second":    0,
 		"server.limits.pings_per_second":    0,
+		"server.compression.enabled":        true,
+		"server.compression.min_bytes":      0, // the runner mistakes a plain answer to a compressed message
 		"broker.max_payload":                48 << 20,
 		"authn.anonymous":                   true,
 		"log.level":                         "warn",
@@ -162,10 +191,12 @@ func TestAutobahn(t *testing.T) {
 	heavy(t)
 	t.Parallel()
 	without, want := []string{}, 301
+	deflate, wantDeflate := autobahnDeflate, 180
 	for _, l := range autobahnLeftOut {
 		without = append(without, l.cases)
 	}
 	if os.Getenv("GATECAST_TEST_AUTOBAHN") != "all" {
+		deflate, wantDeflate = autobahnDeflateSome, len(autobahnDeflateSome)
 		without = append(without, autobahnSlow...)
 		for _, p := range autobahnSlow {
 			want -= len(spellOut(p))
@@ -176,20 +207,15 @@ func TestAutobahn(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			n := startNode(t, "a", autobahnConf(mode))
 			t.Run("route", func(t *testing.T) {
-				checkAutobahn(t, runAutobahn(t, "ws://"+n.addr+"/echo", autobahnCases, without), want)
+				checkAutobahn(t, "ws://"+n.addr+"/echo", autobahnCases, without, want, false)
+			})
+			t.Run("route with compression", func(t *testing.T) {
+				checkAutobahn(t, "ws://"+n.addr+"/echo", deflate, without, wantDeflate, false)
 			})
 			waiting := startNode(t, "b", conf{"authn.anonymous": false}.over(autobahnConf(mode)))
 			for door, at := range map[string]*node{"native after the welcome": n, "native before the login": waiting} {
 				t.Run(door, func(t *testing.T) {
-					results := runAutobahn(t, "ws://"+at.addr+"/ws", autobahnBreaches, nil)
-					for id, r := range results {
-						r.Behavior = "OK"
-						if r.RemoteCloseCode != 1002 && r.RemoteCloseCode != 1007 {
-							r.Behavior = "FAILED"
-						}
-						results[id] = r
-					}
-					checkAutobahn(t, results, breaches)
+					checkAutobahn(t, "ws://"+at.addr+"/ws", autobahnBreaches, nil, breaches, true)
 				})
 			}
 		})
