@@ -32,6 +32,7 @@ type cache struct {
 	ages     list
 	users    map[string]*list
 	sessions map[string]*list
+	most     int // entries there were since the maps were made
 }
 
 func newCache(limit int) cache {
@@ -56,6 +57,7 @@ func (c *cache) put(e *entry, now time.Time) {
 		c.drop(c.ages.first)
 	}
 	c.entries[e.key] = e
+	c.most = max(c.most, len(c.entries))
 	c.ages.add(e, byAge)
 	if e.id == nil {
 		return
@@ -66,10 +68,17 @@ func (c *cache) put(e *entry, now time.Time) {
 	}
 }
 
+// worthShrinking is from how many entries on an empty cache gives its maps back: Go's maps never shrink by themselves, and a storm
+// of logins would be paid for until the process ends.
+const worthShrinking = 1024
+
 // prune drops what is old at the head of the list, which is nearly by age.
 func (c *cache) prune(now time.Time) {
 	for oldest := c.ages.first; oldest != nil && !now.Before(oldest.until); oldest = c.ages.first {
 		c.drop(oldest)
+	}
+	if len(c.entries) == 0 && c.most >= worthShrinking {
+		*c = newCache(c.limit)
 	}
 }
 

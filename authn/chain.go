@@ -110,6 +110,12 @@ func (c *Chain) Authenticate(ctx context.Context, r *Request) (*Identity, error)
 	return c.decide(c.carriers, r, func(l *link, cred Credential) (*Identity, error) { return c.lookup(ctx, l, cred) }, nil)
 }
 
+// ErrNotCached is what [Chain.Cached] returns when a verifier would have to be asked.
+var ErrNotCached = errors.New("not in the cache")
+
+// Cached is Authenticate for a request whose credential is in the cache; it asks no verifier and waits for none.
+func (c *Chain) Cached(r *Request) (*Identity, error) { return c.decide(c.carriers, r, c.peek, nil) }
+
 // AuthenticateToken decides about a token that came in by a door without carriers, such as a native NATS user's. It
 // returns what Authenticate does, but neither an anonymous Identity nor ErrLoginLater.
 func (c *Chain) AuthenticateToken(ctx context.Context, token string) (*Identity, error) {

@@ -32,7 +32,7 @@ type Rules struct {
 	rules []rule
 
 	mu     sync.Mutex
-	shared map[string]*grantSets // by what it depends on, see sharedKey; guarded by mu
+	shared map[string]*grantSets // by what they depend on: see appendDepends and appendClaims; guarded by mu
 }
 
 // maxShared bounds the compiled sets that are kept to be shared. Sites with more kinds of users than that compile again.
@@ -177,7 +177,7 @@ func (r *Rules) GrantsFor(id *Identity, conn string) (*Grants, error) {
 	}
 	var ownBuf [8]*lists
 	var keyBuf [128]byte
-	own, key := ownBuf[:0], keyBuf[:0]
+	own, key := ownBuf[:0], append(keyBuf[:0], rulesKey...)
 	var depends varKind
 	for i := range r.rules {
 		if i%8 == 0 {
@@ -196,11 +196,17 @@ func (r *Rules) GrantsFor(id *Identity, conn string) (*Grants, error) {
 	if g.shared, err = r.sharedSets(appendDepends(key, depends, id), id); err != nil {
 		return nil, err
 	}
-	if g.own, err = ownSets(own, id, conn); err != nil {
+	if g.own, err = r.ownSets(own, id, conn); err != nil {
 		return nil, err
 	}
 	return g, nil
 }
+
+// Keys of sets begin with what they are made of.
+const (
+	rulesKey  = "rules\x00"
+	claimsKey = "claims\x00"
+)
 
 // appendDepends completes the key of shared sets, which began with the rules that select the identity.
 func appendDepends(key []byte, depends varKind, id *Identity) []byte {
@@ -219,19 +225,26 @@ func (r *Rules) sharedSets(key []byte, id *Identity) (*grantSets, error) {
 	if len(r.rules) == 0 {
 		return nil, nil
 	}
+	return r.kept(key, func() (*grantSets, error) {
+		var p Patterns
+		for i := range r.rules {
+			if r.rules[i].to.selects(id) && !r.rules[i].shared.expand(&p, id, "") {
+				return nil, tooMany(id)
+			}
+		}
+		return compileSets(&p)
+	})
+}
+
+// kept returns the sets that were compiled for key, or compiles them.
+func (r *Rules) kept(key []byte, compile func() (*grantSets, error)) (*grantSets, error) {
 	r.mu.Lock()
 	s, ok := r.shared[string(key)]
 	r.mu.Unlock()
 	if ok {
 		return s, nil
 	}
-	var p Patterns
-	for i := range r.rules {
-		if r.rules[i].to.selects(id) && !r.rules[i].shared.expand(&p, id, "") {
-			return nil, tooMany(id)
-		}
-	}
-	s, err := compileSets(&p)
+	s, err := compile()
 	if err != nil {
 		return nil, err
 	}
@@ -239,6 +252,9 @@ func (r *Rules) sharedSets(key []byte, id *Identity) (*grantSets, error) {
 	defer r.mu.Unlock()
 	if other, ok := r.shared[string(key)]; ok {
 		return other, nil
+	}
+	if r.shared == nil {
+		r.shared = make(map[string]*grantSets)
 	}
 	if len(r.shared) >= maxShared {
 		for k := range r.shared {
@@ -250,10 +266,30 @@ func (r *Rules) sharedSets(key []byte, id *Identity) (*grantSets, error) {
 	return s, nil
 }
 
-func ownSets(own []*lists, id *Identity, conn string) (*grantSets, error) {
-	if len(own) == 0 && id.Claimed == nil {
+// ownSets compiles what depends on this identity. Claims alone are the same for many: tokens of one kind carry the same.
+func (r *Rules) ownSets(own []*lists, id *Identity, conn string) (*grantSets, error) {
+	switch {
+	case len(own) == 0 && id.Claimed == nil:
 		return nil, nil
+	case len(own) == 0:
+		return r.kept(appendClaims(make([]byte, 0, 256), id.Claimed), func() (*grantSets, error) { return ownSets(own, id, conn) })
 	}
+	return ownSets(own, id, conn)
+}
+
+// appendClaims begins the key of claimed sets, which the key of rules never begins like.
+func appendClaims(key []byte, p *Patterns) []byte {
+	key = append(key, claimsKey...)
+	for _, list := range [][]string{p.Join, p.Subscribe, p.Publish, p.Deny} {
+		key = binary.AppendUvarint(key, uint64(len(list)))
+		for _, s := range list {
+			key = append(binary.AppendUvarint(key, uint64(len(s))), s...)
+		}
+	}
+	return key
+}
+
+func ownSets(own []*lists, id *Identity, conn string) (*grantSets, error) {
 	var p Patterns
 	for _, l := range own {
 		if !l.expand(&p, id, conn) {

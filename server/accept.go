@@ -21,7 +21,10 @@ func (o *owner) accept(slot uint32, c *conn, peer netip.AddrPort) {
 		o.refuse(slot, 503, "conns", "this node has no room for another conn; retry later", retryAfter)
 		return
 	}
-	if !n.proxies.trust(c.address()) { // else its address stands in the header block
+	switch {
+	case n.headed(c.address()):
+		o.intake[slot] = &intake{headed: true}
+	case !n.proxies.trust(c.address()): // else its address stands in the header block
 		o.countAddress(slot, c)
 	}
 }

@@ -46,7 +46,7 @@ var CloseCodes = []CloseCode{
 	{closeNormal, "normal", false, "The peer closed, or the backend did without a code of its own."},
 	{closeGoingAway, "going_away", true, "The peer or the node is going away."},
 	{closeProtocol, "protocol", false, "The peer broke RFC 6455: a bad frame, an unmasked one, a message that stays incomplete. Fix the client."},
-	{closeInvalid, "invalid", false, "A text message or a close reason is not UTF-8. Fix the client."},
+	{closeInvalid, "invalid", false, "A text message or a close reason is not UTF-8, or a compressed message is no deflate stream. Fix the client."},
 	{closeTooLarge, "too_large", false, "A message is above message_bytes or fragments of [server.limits]."},
 	{closeInternal, "internal", true, "The node failed on this conn; its log says why."},
 	{closeRestart, "restart", true, "The node restarts."},

@@ -21,7 +21,7 @@ func (o *owner) groupSend(slot uint32, c *conn, op *wire.Op) {
 	}
 	m := &o.msg
 	*m = broker.Message{Group: op.Group, Data: op.Data, Format: broker.FormatJSON, ID: op.MsgID}
-	if err := o.publish(slot, c, m, op.Echo && (op.HasEcho || o.node.echoes(m.Group))); err != nil {
+	if err := o.publish(slot, c, m, op.Echo && (op.HasEcho || o.node.rule(m.Group).echo)); err != nil {
 		o.refuseOp(slot, op, refuseOp(err))
 		return
 	}

@@ -14,11 +14,12 @@ import (
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/server/hub"
 	"github.com/gatecast/gatecast/server/loop"
+	"github.com/gatecast/gatecast/server/proxyproto"
 	"github.com/gatecast/gatecast/server/wire"
 	"github.com/gatecast/gatecast/server/ws"
 )
 
-// The handshake: header block ─► route ─► limits ─► Origin ─► login (on a worker) ─► 101 ─► joins ─► welcome.
+// The handshake: PROXY header, if a proxy sends one ─► header block ─► route ─► limits ─► Origin ─► login (on a worker) ─► 101 ─► joins ─► welcome.
 // The functions stand in that order.
 
 // intake holds the bytes of a conn that cannot be parsed yet, and the request whose login is being verified.
@@ -26,6 +27,7 @@ type intake struct {
 	b       []byte
 	scanned int // of b went through ws.Scan in vain
 	paused  bool
+	headed  bool // b begins with a PROXY header
 
 	req  *ws.Request
 	echo string   // subprotocol to answer with
@@ -41,6 +43,14 @@ func (o *owner) readHeader(slot uint32, c *conn, b []byte) {
 	if in != nil {
 		in.b = append(in.b, b...)
 		b, scanned = in.b, in.scanned
+	}
+	switch {
+	case in != nil && in.headed:
+		o.readProxyHeader(slot, c, b)
+		return
+	case o.node.opts.ProxyProtocol && proxyproto.Begins(b):
+		o.refuse(slot, 400, "proxy_header", "a PROXY header is believed from trusted_proxies only")
+		return
 	}
 	n, err := ws.ScanFrom(b, scanned, o.node.bounds.Load().header.HeaderBytes)
 	if err != nil {
@@ -62,6 +72,41 @@ func (o *owner) readHeader(slot uint32, c *conn, b []byte) {
 	}
 	o.request(slot, c, req, b[n:])
 }
+
+// headed tells whether connections from peer begin with a PROXY header.
+func (n *Node) headed(peer netip.Addr) bool { return n.opts.ProxyProtocol && n.proxies.trust(peer) }
+
+// readProxyHeader takes the client's address from what a trusted proxy says first, in b as far as it has arrived.
+func (o *owner) readProxyHeader(slot uint32, c *conn, b []byte) {
+	h, n, err := proxyproto.Parse(b)
+	if err != nil {
+		o.cutProxy(slot, err)
+		return
+	}
+	if n == 0 {
+		return
+	}
+	delete(o.intake, slot)
+	if h.Source.IsValid() {
+		c.addr, c.port = h.Source.Addr().As16(), h.Source.Port()
+	}
+	if !o.node.proxies.trust(c.address()) && !o.countAddress(slot, c) {
+		return
+	}
+	if b = b[n:]; len(b) > 0 {
+		o.readHeader(slot, c, b)
+	}
+}
+
+// cutProxy closes the connection of a trusted proxy that is not a good PROXY header's. There may be no HTTP behind it, so it gets no answer.
+func (o *owner) cutProxy(slot uint32, err error) {
+	o.node.counters.handshake("refused", "proxy_header")
+	o.logConn(slot, "handshake refused", "reason", "proxy_header", "detail", err.Error())
+	o.ended(slot, ending{})
+	o.loop.Close(slot, false)
+}
+
+var errProxyTimeout = errors.New("the PROXY header did not arrive within handshake_timeout")
 
 // hold keeps bytes for later. A peer that sends too much ahead is not read until they are wanted.
 func (o *owner) hold(slot uint32, c *conn, b []byte) {
@@ -183,9 +228,14 @@ type verdict struct {
 	err    error
 }
 
-// verify has a worker decide who this is.
+// verify finds in the cache who this is, or has a worker decide it.
 func (o *owner) verify(slot uint32, c *conn, r *authn.Request) {
 	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r, queued: time.Now()}
+	job.began = job.queued
+	if v := o.node.finish(&verdict{job: job}, o.node.chain.Cached); !errors.Is(v.err, authn.ErrNotCached) {
+		o.decided(slot, v)
+		return
+	}
 	if !o.node.logins.submit(job) {
 		o.decided(slot, &verdict{job: job, err: errBusy})
 	}
@@ -207,9 +257,14 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 		return v
 	}
 	job.began = now
-	if v.id, v.err = n.chain.Authenticate(ctx, job.request); v.err == nil {
+	return n.finish(v, func(r *authn.Request) (*authn.Identity, error) { return n.chain.Authenticate(ctx, r) })
+}
+
+// finish asks who it is, and compiles what it may.
+func (n *Node) finish(v *verdict, who func(*authn.Request) (*authn.Identity, error)) *verdict {
+	if v.id, v.err = who(v.job.request); v.err == nil {
 		v.rules = n.rulesAge.Load()
-		v.grants, v.err = n.grants(v.id, job.conn)
+		v.grants, v.err = n.grants(v.id, v.job.conn)
 	}
 	return v
 }
@@ -296,7 +351,15 @@ func (o *owner) refuseHandshake(slot uint32, c *conn, err error) {
 // upgrade sends the 101.
 func (o *owner) upgrade(slot uint32, c *conn) {
 	in := o.intake[slot]
-	o.frame = ws.AppendUpgradeResponse(o.frame[:0], in.req, in.echo)
+	extensions := ""
+	if o.node.opts.Compression.Enabled {
+		extensions = ws.NegotiateDeflate(in.req.Extensions)
+	}
+	if extensions != "" {
+		c.flags |= flagDeflate
+		c.parser.AllowDeflate()
+	}
+	o.frame = ws.AppendUpgradeResponse(o.frame[:0], in.req, in.echo, extensions)
 	o.loop.SendBytes(slot, o.frame)
 	c.flags |= flagUpgraded
 }

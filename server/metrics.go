@@ -62,6 +62,12 @@ func (n *Node) Metrics() []admin.Metric {
 			}},
 		count("gatecast_limited_total", "Times a conn was refused something for a limit of its own.", func(c *counters) *counter { return &c.limited }),
 		count("gatecast_slow_conns_total", "Conns that could not keep up.", func(c *counters) *counter { return &c.slow }),
+		{Name: "gatecast_slow_dropped_total", Help: "Messages dropped because a conn could not keep up, by the policy of their group.", Type: admin.Counter,
+			Labels: []string{"policy"}, Collect: func(emit func(float64, ...string)) {
+				for p := slowDropOldest; p <= slowLatest; p++ {
+					emit(float64(n.counters.dropped[p].Load()), p.String())
+				}
+			}},
 		count("gatecast_messages_in_total", "Messages from conns.", func(c *counters) *counter { return &c.messagesIn }),
 		count("gatecast_message_bytes_in_total", "Bytes of messages from conns.", func(c *counters) *counter { return &c.bytesIn }),
 		count("gatecast_published_total", "Messages of conns and of the HTTP API handed to the broker.", func(c *counters) *counter { return &c.published }),
@@ -80,6 +86,8 @@ func (n *Node) Metrics() []admin.Metric {
 		perLoop("gatecast_loop_backlogs_total", "Writes the kernel did not take whole.", admin.Counter, func(s *loop.LoopStats) float64 { return float64(s.Again) }),
 		perLoop("gatecast_loop_panics_total", "Panics that cost one conn each; the log has their stacks.", admin.Counter, func(s *loop.LoopStats) float64 { return float64(s.Panics) }),
 		perLoop("gatecast_loop_longest_turn_seconds", "The longest work between two waits.", admin.Gauge, func(s *loop.LoopStats) float64 { return s.LongestTurn.Seconds() }),
+		perLoop("gatecast_loop_blocks_total", "Calls that blocked the loop and all its conns for a second or more; the log says which conn and has the stack.", admin.Counter, func(s *loop.LoopStats) float64 { return float64(s.Blocks) }),
+		perLoop("gatecast_loop_blocked_seconds", "How long the loop is blocked now; 0 if it is not.", admin.Gauge, func(s *loop.LoopStats) float64 { return s.BlockedFor.Seconds() }),
 		{Name: "gatecast_accept_errors_total", Help: "Sockets that could not be accepted, by reason.", Type: admin.Counter, Labels: []string{"reason"},
 			Collect: func(emit func(float64, ...string)) {
 				a := n.engine.Stats().Accept

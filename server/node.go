@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -96,17 +95,18 @@ type Node struct {
 	started        time.Time
 	version        string
 
-	origins    atomic.Pointer[authn.OriginPolicy]
-	bounds     atomic.Pointer[bounds]
-	where      whereabouts
-	conns      atomic.Int64
-	addresses  counted[netip.Addr]
-	users      userConns
-	handshakes rate
-	logins     workers
-	revoked    revocations
-	rulesAge   atomic.Uint64 // how often the rules were replaced
-	counters   counters
+	origins     atomic.Pointer[authn.OriginPolicy]
+	bounds      atomic.Pointer[bounds]
+	certificate certificate // of server.tls
+	where       whereabouts
+	conns       atomic.Int64
+	addresses   counted[netip.Addr]
+	users       userConns
+	handshakes  rate
+	logins      workers
+	revoked     revocations
+	rulesAge    atomic.Uint64 // how often the rules were replaced
+	counters    counters
 
 	scratch []byte // owned by the broker's reader: see encode
 
@@ -151,6 +151,7 @@ func (n *Node) SetLimits(l Limits) {
 type groupRule struct {
 	pattern *subject.Set
 	echo    bool
+	slow    slowPolicy
 }
 
 // rate bounds how often something happens on the node.
@@ -203,7 +204,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 	engine, err := loop.New(n.loopOptions(), func(l *loop.Loop) loop.Handler {
 		o := newOwner(n, l)
 		n.owners = append(n.owners, o)
-		return o
+		return &watchedOwner{owner: o}
 	}, c.Log)
 	if err != nil {
 		return nil, errors.Join(err, n.listener.Close())
@@ -222,6 +223,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 	n.logins.start(n, workers)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.tasks.Go(func() { n.sweep(n.ctx, n.opts.revalidate) }) // ends with cancel, in Close
+	n.tasks.Go(func() { n.trim(n.ctx) })                     // so does this
 	return n, nil
 }
 
@@ -248,7 +250,7 @@ func (n *Node) compile(c Config) error {
 		if err != nil {
 			return fmt.Errorf("groups: pattern %q: %w", r.Pattern, err)
 		}
-		n.rules = append(n.rules, groupRule{pattern: set, echo: r.Echo == nil || *r.Echo})
+		n.rules = append(n.rules, groupRule{pattern: set, echo: r.Echo == nil || *r.Echo, slow: slowPolicies[r.Slow]})
 	}
 	var err error
 	n.proxies, err = parseProxies(c.Server.TrustedProxies)
@@ -262,11 +264,10 @@ func (n *Node) listen() error {
 		return fmt.Errorf("server.listen: %w; is another process on this port?", err)
 	}
 	if n.opts.TLS.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(n.opts.TLS.Cert, n.opts.TLS.Key)
-		if err != nil {
-			return errors.Join(fmt.Errorf("server.tls: %w", err), ln.Close())
+		if err := n.certificate.load(n.opts.TLS); err != nil {
+			return errors.Join(err, ln.Close())
 		}
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+		ln = &tlsListener{Listener: ln, config: n.certificate.config(), headed: n.headed}
 	}
 	n.listener = ln
 	return nil
@@ -351,12 +352,12 @@ func (n *Node) SetRules(rules *authn.Rules) {
 	n.regrantAll()
 }
 
-// echoes tells whether members get their own messages of the group back.
-func (n *Node) echoes(group []byte) bool {
+// rule is the first [[groups]] entry whose pattern matches; its zero value echoes.
+func (n *Node) rule(group []byte) groupRule {
 	for _, r := range n.rules {
 		if r.pattern.Match(group) {
-			return r.echo
+			return r
 		}
 	}
-	return true
+	return groupRule{echo: true}
 }

@@ -36,15 +36,16 @@ type owner struct {
 	late      map[uint32][]*addition // the backend's group_adds for conns that are not welcomed yet
 	rawGroups map[uint32]string      // the group that a raw conn's messages go to
 
-	dec     wire.Decoder
-	msg     broker.Message    // scratch of group_send
-	json    []byte            // scratch: one JSON reply
-	frame   []byte            // scratch: one frame
-	text    []byte            // scratch: ids of the message in hand
-	name    []byte            // scratch: its group
-	expired []*authn.Identity // scratch of a tick: sessions whose time is over
-	slow    []uint32          // scratch: members that a delivery found slow
-	now     time.Duration     // since the node's start, read once for each socket's bytes
+	dec      wire.Decoder
+	msg      broker.Message    // scratch of group_send
+	json     []byte            // scratch: one JSON reply
+	frame    []byte            // scratch: one frame
+	inflated []byte            // scratch: a message that came compressed
+	text     []byte            // scratch: ids of the message in hand
+	name     []byte            // scratch: its group
+	expired  []*authn.Identity // scratch of a tick: sessions whose time is over
+	slow     []uint32          // scratch: members that a delivery found slow
+	now      time.Duration     // since the node's start, read once for each socket's bytes
 
 	drain drainWalk
 }

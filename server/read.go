@@ -63,6 +63,12 @@ func (o *owner) event(slot uint32, c *conn, ev ws.Event) {
 	case ws.OpText, ws.OpBinary:
 		c.partialAt = 0
 		n.counters.messagesIn.Add(1)
+		if ev.Compressed {
+			var ok bool
+			if ev.Payload, ok = o.inflate(slot, c, ev); !ok {
+				return
+			}
+		}
 		n.counters.bytesIn.Add(uint64(len(ev.Payload)))
 		if c.is(flagRaw) {
 			o.rawSend(slot, c, ev)
@@ -88,6 +94,39 @@ func (o *owner) event(slot uint32, c *conn, ev ws.Event) {
 		o.peerClosed(slot, c, code)
 	}
 }
+
+// inflate unpacks a compressed message into the loop's scratch. What comes out is bounded by message_bytes, and by what
+// bytes_per_second leaves the conn, so that a few bytes cannot buy more work than many. ok is false if the message was refused.
+func (o *owner) inflate(slot uint32, c *conn, ev ws.Event) (payload []byte, ok bool) {
+	b := o.node.bounds.Load()
+	limit, room := b.MessageBytes, c.bytes.room(o.now, b.BytesPerSecond)
+	rated := room >= 0 && (limit == 0 || room < limit)
+	if rated {
+		limit = max(room, 1) // 0 is no limit
+	}
+	payload, err := ws.Inflate(o.inflated[:0], ev, limit)
+	if cap(payload) <= maxInflated {
+		o.inflated = payload[:0]
+	}
+	if err == nil {
+		return payload, true
+	}
+	if e := err.(*ws.CloseError); e.Code != closeTooLarge || !rated {
+		o.end(slot, ending{code: e.Code, reason: e.Text, word: e.Reason})
+		return nil, false
+	}
+	c.bytes.take(o.now, room, b.BytesPerSecond) // the work was done
+	if c.is(flagRaw) {
+		o.refused(slot, nil, errRate)
+		o.limited(slot, c)
+	} else {
+		o.overRate(slot, c, &wire.Op{})
+	}
+	return nil, false
+}
+
+// maxInflated is the largest scratch that is kept.
+const maxInflated = 64 << 10
 
 // peerClosed answers the peer's close frame with its own code, RFC 6455 §5.5.1.
 func (o *owner) peerClosed(slot uint32, c *conn, code int) {

@@ -26,9 +26,10 @@ import (
 type delivery struct {
 	left    atomic.Int32 // loops that are not done
 	group   []byte
-	native  *loop.Frame // the native message object
-	data    *loop.Frame // the data alone, for raw routes; nil without routes
+	native  twin // the native message object
+	data    twin // the data alone, for raw routes; empty without routes
 	exclude []uuid.UUID
+	slow    slowPolicy
 }
 
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}
@@ -60,12 +61,18 @@ func (n *Node) encode(d *delivery, m *broker.Message) bool {
 		return false
 	}
 	n.scratch = text
-	d.native = newFrame(ws.OpText, text)
+	d.native.plain = newFrame(ws.OpText, text)
 	if n.hasData {
 		op, data := rawData(m)
-		d.data = newFrame(op, data)
+		d.data.plain = newFrame(op, data)
 	}
 	d.group = append(d.group[:0], m.Group...)
+	d.slow = n.rule(m.Group).slow
+	tag := d.slow.tag(m.Group)
+	d.native.plain.Tag = tag
+	if d.data.plain != nil {
+		d.data.plain.Tag = tag
+	}
 	d.exclude = d.exclude[:0]
 	for list := m.Exclude; len(list) > 0; {
 		var id []byte
@@ -75,6 +82,36 @@ func (n *Node) encode(d *delivery, m *broker.Message) bool {
 		}
 	}
 	return true
+}
+
+// twin is a frame and its compressed form, which the first member that takes it has made, on its loop.
+type twin struct {
+	plain    *loop.Frame
+	once     sync.Once   // guards deflated: another loop may want it at the same time
+	deflated *loop.Frame // nil if nobody wanted it, or the message is below the minimum
+}
+
+// compressed returns the frame for members that take compressed messages.
+func (t *twin) compressed(minBytes int) *loop.Frame {
+	if len(t.plain.B) < minBytes {
+		return t.plain
+	}
+	t.once.Do(func() {
+		f := loop.NewFrame(len(t.plain.B)/2 + 64)
+		f.B = ws.DeflateFrame(f.B, t.plain.B)
+		f.Tag = t.plain.Tag
+		t.deflated = f
+	})
+	return t.deflated
+}
+
+func (t *twin) release() {
+	if t.plain != nil {
+		t.plain.Release()
+	}
+	if t.deflated != nil {
+		t.deflated.Release()
+	}
 }
 
 // newFrame makes a frame that many conns can share.
@@ -93,13 +130,9 @@ func (d *delivery) done() {
 
 // recycle puts a delivery back without its frames, which loops may still be sending.
 func (d *delivery) recycle() {
-	if d.native != nil {
-		d.native.Release()
-	}
-	if d.data != nil {
-		d.data.Release()
-	}
-	d.native, d.data = nil, nil
+	d.native.release()
+	d.data.release()
+	d.native, d.data = twin{}, twin{}
 	deliveries.Put(d)
 }
 
@@ -127,55 +160,25 @@ func (o *owner) deliverTo(m hub.Member, d *delivery, now bool) {
 			return
 		}
 	}
-	f := d.native
+	t := &d.native
 	if c.is(flagData) {
-		f = d.data
+		t = &d.data
+	}
+	f := t.plain
+	if c.is(flagDeflate) {
+		f = t.compressed(o.node.opts.Compression.MinBytes)
+	}
+	if o.loop.Blocked(m.Slot) && !o.makeRoom(m.Slot, c, d.slow, f.Tag) {
+		return
 	}
 	if now {
 		o.loop.SendNow(m.Slot, f)
 	} else {
 		o.loop.Send(m.Slot, f)
 	}
-	if o.isSlow(m.Slot) {
+	if o.isSlow(m.Slot) && (!d.slow.drops() || !o.shed(m.Slot, c)) {
 		o.slow = append(o.slow, m.Slot)
 	}
-}
-
-// isSlow tells whether too much waits for a conn, or for too long.
-func (o *owner) isSlow(slot uint32) bool {
-	waiting, since := o.loop.Pending(slot)
-	if waiting == 0 || !o.loop.Blocked(slot) { // what this turn has queued waits for nobody but us
-		return false
-	}
-	l := o.node.bounds.Load()
-	if l.PendingBytes > 0 && waiting > l.PendingBytes {
-		return true
-	}
-	age := o.loop.Now() - since
-	return l.PendingAge > 0 && age > 0 && float64(age) > l.PendingAge.Seconds()
-}
-
-// checkPending ends a conn that an answer made, or found, too slow. The conn must not be used afterwards
-// without a look at its state.
-func (o *owner) checkPending(slot uint32) {
-	if o.conns.at(slot).state != stateClosing && o.isSlow(slot) {
-		o.endSlow(slot)
-	}
-}
-
-// endSlow closes a slow conn: what waits for it is sent if it catches up within 5 s, with 4210 behind it.
-func (o *owner) endSlow(slot uint32) {
-	if c := o.conns.at(slot); c.state == stateClosing {
-		return
-	}
-	o.node.counters.slow.Add(1)
-	e := ending{code: closeSlow, reason: "too slow to keep up; reconnect", word: "slow", retryMin: 0, retryMax: retryMaxMS}
-	limit := o.node.bounds.Load().PendingBytes
-	if waiting, _ := o.loop.Pending(slot); limit > 0 && waiting > 2*limit {
-		o.abort(slot, e) // it does not even read its close frame
-		return
-	}
-	o.end(slot, e)
 }
 
 // whereabouts knows which loops of this node have members of a group. Loops set and clear their bit; the

@@ -13,6 +13,8 @@ type counters struct {
 	messagesIn, bytesIn, published, delivered, undeliverable counter
 	limited, slow, lost, peerClosed, sweeps, sweepErrors     counter
 
+	dropped [len(slowNames)]counter // messages, by slow policy
+
 	handshakes labelled[[2]string] // result, reason
 	closes     labelled[int]       // close code
 	refusals   labelled[string]    // error code of ops

@@ -46,6 +46,10 @@ var expiredLogin = ending{code: closeUnauthorized, reason: "the login has expire
 func (o *owner) dueNow(slot uint32, c *conn, now uint32) {
 	switch c.state {
 	case stateReading:
+		if in := o.intake[slot]; in != nil && in.headed {
+			o.cutProxy(slot, errProxyTimeout)
+			return
+		}
 		o.refuse(slot, 408, "handshake_timeout", "the header block did not arrive in time")
 	case stateWaiting:
 		o.node.counters.handshake("refused", "login_timeout")

@@ -99,7 +99,10 @@ func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database,
 	}
 	d.db.SetMaxOpenConns(o.DatabaseConns)
 	d.db.SetMaxIdleConns(o.DatabaseConns)
-	d.db.SetConnMaxIdleTime(5 * time.Minute)
+	d.db.SetConnMaxIdleTime(maxIdle)
+	if address.path != "" { // opening a file again is cheap, its memory is not
+		d.db.SetConnMaxIdleTime(maxIdleFile)
+	}
 	d.db.SetConnMaxLifetime(30 * time.Minute) // so that a failed-over or resized database is found again
 	if _, err := d.prepare(ctx); err != nil {
 		if explained, lasting := d.dialect.explain(err); lasting {
@@ -110,6 +113,12 @@ func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database,
 	}
 	return d, nil
 }
+
+// How long a connection may be idle before it is closed.
+const (
+	maxIdle     = 5 * time.Minute
+	maxIdleFile = 10 * time.Second
+)
 
 // sweepTimeout is for queries that read thousands of rows.
 func sweepTimeout(query time.Duration) time.Duration { return 10 * query }

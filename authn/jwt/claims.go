@@ -28,11 +28,11 @@ func (v *Verifier) identity(claims jwt.MapClaims) (*authn.Identity, error) {
 	id := &authn.Identity{ID: user, Kind: authn.KindUser, Attrs: attributes(claims, v.opts.UserClaim)}
 	groups, _ := list(claims["groups"])
 	if raw, has := claims[claimGrants]; has {
-		claimed, err := readGrants(raw)
+		claimed, err := v.readGrants(raw)
 		if err != nil {
 			return nil, authn.Refuse(reasonGrants, fmt.Errorf("the claim %s: %w", claimGrants, err))
 		}
-		id.Claimed = claimed.patterns()
+		id.Claimed = claimed.patterns
 		if claimed.Groups != nil {
 			groups = claimed.Groups
 		}
@@ -69,16 +69,41 @@ type grants struct {
 	Publish   []string `json:"publish"`
 	Deny      []string `json:"deny"`
 	Groups    []string `json:"groups"`
+
+	patterns *authn.Patterns // the lists above; nil if they are empty
 }
 
 // maxGrants bounds the patterns of a token; its length does too.
 const maxGrants = 256
 
-func readGrants(raw any) (*grants, error) {
+// maxKept bounds the claims that are kept to be shared.
+const maxKept = 1024
+
+// readGrants reads the claim, or finds what it came to before.
+func (v *Verifier) readGrants(raw any) (*grants, error) {
 	text, err := json.Marshal(raw)
 	if err != nil {
 		return nil, errors.New("cannot be read")
 	}
+	v.mu.Lock()
+	g := v.grants[string(text)]
+	v.mu.Unlock()
+	if g != nil {
+		return g, nil
+	}
+	if g, err = parseGrants(text); err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.grants) >= maxKept {
+		clear(v.grants)
+	}
+	v.grants[string(text)] = g
+	return g, nil
+}
+
+func parseGrants(text []byte) (*grants, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	var g *grants
@@ -100,15 +125,10 @@ func readGrants(raw any) (*grants, error) {
 			}
 		}
 	}
-	return g, nil
-}
-
-// patterns gives nil if there are none.
-func (g *grants) patterns() *authn.Patterns {
-	if len(g.Join)+len(g.Subscribe)+len(g.Publish)+len(g.Deny) == 0 {
-		return nil
+	if len(g.Join)+len(g.Subscribe)+len(g.Publish)+len(g.Deny) > 0 {
+		g.patterns = &authn.Patterns{Join: g.Join, Subscribe: g.Subscribe, Publish: g.Publish, Deny: g.Deny}
 	}
-	return &authn.Patterns{Join: g.Join, Subscribe: g.Subscribe, Publish: g.Publish, Deny: g.Deny}
+	return g, nil
 }
 
 func shorten(s string) string { return s[:min(len(s), 64)] }

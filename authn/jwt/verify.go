@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -43,6 +44,9 @@ type Verifier struct {
 	secret []byte
 	parser *jwt.Parser
 	now    func() time.Time
+
+	mu     sync.Mutex
+	grants map[string]*grants // by the claim's text: most users of a site have the same; guarded by mu
 }
 
 // New makes a Verifier of o.
@@ -50,7 +54,7 @@ func New(o Options) (*Verifier, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	v := &Verifier{opts: o, secret: []byte(o.Secret), now: time.Now}
+	v := &Verifier{opts: o, secret: []byte(o.Secret), now: time.Now, grants: make(map[string]*grants)}
 	v.parser = jwt.NewParser(
 		jwt.WithValidMethods(algorithms),
 		jwt.WithStrictDecoding(),

@@ -13,7 +13,7 @@ func TestGoldenFileLoadsToTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Settings{Config: Default()}
-	if c := diff(want, s); len(c.Applied)+len(c.Restart) > 0 {
+	if c := diff(want, s, reloadable); len(c.Applied)+len(c.Restart) > 0 {
 		t.Errorf("config.toml changes %v %v", c.Applied, c.Restart)
 	}
 	for _, v := range s.Values() {

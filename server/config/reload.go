@@ -9,6 +9,14 @@ import (
 // reloadable are the tables and keys that a running node takes over without closing a socket.
 var reloadable = []string{"grants", "admin.keys", "server.origins", "server.limits", "log"}
 
+// replaceable are the tables and keys that a running node may take over now: a listener does not begin or end to speak TLS.
+func (s *Settings) replaceable(next *Settings) []string {
+	if (s.Config.Server.TLS.Cert == "") != (next.Config.Server.TLS.Cert == "") {
+		return reloadable
+	}
+	return append(slices.Clone(reloadable), "server.tls")
+}
+
 // Changes lists the keys whose value differs after a reload.
 type Changes struct {
 	Applied []string // take effect now
@@ -22,10 +30,11 @@ func (s *Settings) Reload() (*Settings, Changes, error) {
 	if err != nil {
 		return nil, Changes{}, err
 	}
-	changes := diff(s, next)
+	paths := s.replaceable(next)
+	changes := diff(s, next, paths)
 	merged := *next
 	merged.Config = s.Config
-	for _, path := range reloadable {
+	for _, path := range paths {
 		copyPath(reflect.ValueOf(&merged.Config).Elem(), reflect.ValueOf(&next.Config).Elem(), path)
 	}
 	return &merged, changes, nil
@@ -42,8 +51,8 @@ func copyPath(to, from reflect.Value, path string) {
 	to.FieldByIndex(f.index).Set(from.FieldByIndex(f.index))
 }
 
-// diff lists the changed keys; a list of tables counts as one.
-func diff(old, next *Settings) Changes {
+// diff lists the changed keys; a list of tables counts as one. Those at or below paths apply now.
+func diff(old, next *Settings, paths []string) Changes {
 	var c Changes
 	var walk func(a, b reflect.Value, path string)
 	walk = func(a, b reflect.Value, path string) {
@@ -59,7 +68,7 @@ func diff(old, next *Settings) Changes {
 			if same(x, y) {
 				continue
 			}
-			if slices.ContainsFunc(reloadable, func(p string) bool { return at == p || strings.HasPrefix(at, p+".") }) {
+			if slices.ContainsFunc(paths, func(p string) bool { return at == p || strings.HasPrefix(at, p+".") }) {
 				c.Applied = append(c.Applied, at)
 			} else {
 				c.Restart = append(c.Restart, at)

@@ -5,8 +5,9 @@
 // test writes a config and starts nodes, waits on /readyz, speaks to them over sockets of its own, and at the
 // end every node must leave on SIGTERM with exit code 0, without a data race or a panic in its log.
 //
-// The package has no code outside its tests. Three folders hold what other programs run: django/ is the site,
-// browser/ drives Chromium, python/ publishes with nats-py. testdata/script has the scripts of the command line.
+// The package has no code outside its tests. What other programs run has folders: django/ is the site,
+// browser/ drives Chromium, python/ publishes with nats-py, autobahn/ names the runner of the Autobahn test suite.
+// testdata/script has the scripts of the command line.
 //
 // GATECAST_TEST_NO_SKIP=1 turns every skip for a missing program into a failure; continuous integration sets it.
 // With -short the heavy tests (10,000 conns, every Django version, the browser) are left out.

@@ -27,6 +27,7 @@ type hostile struct {
 // slowHostiles wait for timeouts of seconds; -short leaves them out.
 var slowHostiles = map[string]bool{
 	"half a frame for ever": true, "half a message for ever": true, "ping flood": true, "header block that stops": true, "silent conn": true,
+	"header block of a byte now and then": true, "message of a byte now and then": true, "message between pings for ever": true,
 }
 
 // attacker is one run of a hostile.
@@ -50,16 +51,56 @@ func (h *attacker) raw() net.Conn {
 func (h *attacker) answer(b []byte, status int) {
 	h.Helper()
 	c := h.raw()
-	c.SetDeadline(time.Now().Add(patience))
 	go c.Write(b) // the server may answer and close before it has read all; ends with the socket
+	h.read(c, status)
+}
+
+// read reads an HTTP answer to the end of the connection.
+func (h *attacker) read(c net.Conn, status int) {
+	h.Helper()
+	c.SetDeadline(time.Now().Add(patience))
 	raw, err := io.ReadAll(c)
 	if err != nil && len(raw) == 0 {
-		h.Fatalf("no answer to %.60q…: %v", b, err)
+		h.Fatalf("no answer: %v", err)
 	}
 	line, _, _ := strings.Cut(string(raw), "\r\n")
 	if !strings.HasPrefix(line, "HTTP/1.1 "+strconv.Itoa(status)+" ") {
 		h.Fatalf("answered %q, want %d", line, status)
 	}
+}
+
+// drip sends first, then next again and again every 50 ms until the server has had enough; next must keep no deadline at bay.
+func drip(c net.Conn, first, next []byte) {
+	if _, err := c.Write(first); err != nil {
+		return
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
+		if _, err := c.Write(next); err != nil {
+			return
+		}
+	}
+}
+
+// dripped drips on a native socket and wants the close code.
+func (h *attacker) dripped(code int, first, next []byte) {
+	h.Helper()
+	s := h.socket()
+	go drip(s.conn, first, next) // ends with the socket
+	s.wantClosed(code)
+}
+
+// flooded sends on a socket what is counted by gatecast_limited_total.
+func (h *attacker) flooded(path string, frame []byte) {
+	h.Helper()
+	before := h.n.metrics()
+	s := dialRaw(h, h.n, path, bearer(token(h, "mallory")))
+	s.write(bytes.Repeat(frame, 2000)) // of which one second's worth passes
+	eventually(h, patience, func() string { return "a flood is not limited" }, func() bool {
+		return h.n.metrics().sum("gatecast_limited_total") > before.sum("gatecast_limited_total")
+	})
+	s.conn.Close()
 }
 
 // socket opens a native socket of a user of its own.
@@ -211,6 +252,39 @@ func hostiles() []hostile {
 		badFrame("continuation of nothing", 1002, "unexpected_continuation", appendFrame(nil, 0x80|opContinue, []byte("x"))),
 		badFrame("message inside a message", 1002, "expected_continuation", append(appendFrame(nil, opText, []byte("x")), text("y")...)),
 		badFrame("length not in its shortest form", 1002, "non_minimal_length", []byte{0x81, 0xfe, 0, 5, 1, 2, 3, 4, 5, 6, 7, 8, 9}),
+		badFrame("endless empty fragments", 1009, "too_many_fragments", append(appendFrame(nil, opText, nil), bytes.Repeat(appendFrame(nil, opContinue, nil), 5000)...)),
+		badFrame("empty message", 4400, "bad_json", text("")),
+		badFrame("invalid UTF-8 across fragments", 1007, "invalid_utf8", appendFrame(appendFrame(nil, opText, []byte("\"\xc3")), 0x80|opContinue, []byte("\x28\""))),
+		badFrame("UTF-8 that ends in the middle", 1007, "invalid_utf8", appendFrame(appendFrame(nil, opText, []byte("\"\xe2\x82")), 0x80|opContinue, nil)),
+		{"invalid UTF-8 a byte at a time", func(h *attacker) {
+			s := h.socket()
+			for _, b := range text("\"\xf0\x9f\x98\x28\"") {
+				if s.write([]byte{b}) != nil {
+					break
+				}
+			}
+			s.wantClosed(1007)
+		}, mCloses, []string{"code=1007"}, []string{`"reason":"invalid_utf8"`}},
+		{"message of a byte now and then", func(h *attacker) {
+			h.dripped(1002, appendFrame(nil, opText, []byte(`"`)), appendFrame(nil, opContinue, []byte("x")))
+		}, mCloses, []string{"code=1002"}, []string{`"reason":"message_timeout"`}},
+		{"message between pings for ever", func(h *attacker) {
+			h.dripped(1002, appendFrame(nil, opText, []byte(`"`)), appendFrame(nil, 0x80|opPong, nil))
+		}, mCloses, []string{"code=1002"}, []string{`"reason":"message_timeout"`}},
+		{"pong flood", func(h *attacker) { h.flooded("/ws", appendFrame(nil, 0x80|opPong, []byte("x"))) }, "gatecast_limited_total", nil, nil},
+		{"empty message flood", func(h *attacker) { h.flooded("/raw", text("")) }, "gatecast_limited_total", nil, nil},
+		{"end without a close frame", func(h *attacker) {
+			s := h.socket()
+			s.add("room.mallory")
+			s.conn.(*net.TCPConn).CloseWrite()
+			s.wantClosed(1006)
+		}, "gatecast_lost_conns_total", nil, nil},
+		{"reset", func(h *attacker) {
+			s := h.socket()
+			s.add("room.mallory")
+			s.conn.(*net.TCPConn).SetLinger(0)
+			s.conn.Close()
+		}, "gatecast_lost_conns_total", nil, nil},
 		badFrame("close with half a code", 1002, "bad_close_payload", appendFrame(nil, 0x80|opClose, []byte{3})),
 		badFrame("close with a forbidden code", 1002, "bad_close_code", appendFrame(nil, 0x80|opClose, []byte{0x03, 0xed})),
 		{"half a frame for ever", func(h *attacker) {
@@ -250,6 +324,24 @@ func hostiles() []hostile {
 			h.answer(append(upgradeLines(nil), bytes.Repeat([]byte("x"), 100<<10)...), 431)
 		}),
 		badHandshake("header block that stops", "handshake_timeout", func(h *attacker) { h.answer(upgradeLines(nil), 408) }),
+		badHandshake("header block of a byte now and then", "handshake_timeout", func(h *attacker) {
+			c := h.raw()
+			go drip(c, upgradeLines(nil), []byte("X")) // ends with the conn
+			h.read(c, 408)
+		}),
+		badHandshake("2,000 header lines", "too_many_headers", func(h *attacker) {
+			h.answer(append(append(upgradeLines(nil), strings.Repeat("A:b\r\n", 2000)...), "\r\n"...), 431)
+		}),
+		badHandshake("10 KB of subprotocols", "too_many_subprotocols", func(h *attacker) {
+			line := "Sec-WebSocket-Protocol: a"
+			for i := range 1500 {
+				line += fmt.Sprintf(", a%d", i)
+			}
+			h.answer(append(upgradeLines(header{line}), "\r\n"...), 400)
+		}),
+		badHandshake("subprotocol that is no ASCII", "bad_subprotocol", func(h *attacker) {
+			h.answer(append(upgradeLines(header{"Sec-WebSocket-Protocol: gr\xfc\xdf"}), "\r\n"...), 400)
+		}),
 		badHandshake("silent conn", "handshake_timeout", func(h *attacker) { h.answer(nil, 408) }),
 		badHandshake("TLS on the plain port", "tls_on_plain_port", func(h *attacker) { h.answer([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), 400) }),
 		badHandshake("no HTTP at all", "bad_request_line", func(h *attacker) { h.answer([]byte("SSH-2.0-x\r\n\r\n"), 400) }),
@@ -338,9 +430,10 @@ func TestHostile(t *testing.T) {
 				"server.mode":                     mode,
 				"authn.carriers":                  []string{"cookie", "header", "subprotocol"},
 				"server.limits.handshake_timeout": "1s",
-				"server.limits.message_timeout":   "1s",
+				"server.limits.message_timeout":   "2s",
 				"server.limits.groups_per_conn":   100,
 				"server.limits.pending_bytes":     4 << 20,
+				"routes":                          []conf{{"path": "/raw", "groups": []string{"room.raw"}, "publish": "room.raw"}},
 			}, "GOGC=20")
 			by := standBy(t, n)
 			by.echo()

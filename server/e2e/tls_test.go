@@ -59,6 +59,67 @@ func TestTLS(t *testing.T) {
 	n.waitConns(t, 0)
 }
 
+// TestRenewedCertificate: SIGHUP and POST reload take a renewed pair into use under open sockets, which go on as they began; a pair that
+// cannot work changes nothing and the log says why.
+func TestRenewedCertificate(t *testing.T) {
+	t.Parallel()
+	first, firstKey, firstPool := certificate(t)
+	renewed, renewedKey, renewedPool := certificate(t)
+	n := startNode(t, "a", conf{"server.tls.cert": first, "server.tls.key": firstKey})
+	connect := func(pool *x509.CertPool) (*socket, error) {
+		conn, err := tls.Dial("tcp", n.addr, &tls.Config{RootCAs: pool, ServerName: "localhost"})
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { conn.Close() })
+		s, err := upgrade(conn, n.addr, "/ws", bearer(token(t, "kim")))
+		if err != nil {
+			return nil, err
+		}
+		s.t = t
+		s.must("welcome")
+		return s, nil
+	}
+	put := func(from, to string) {
+		b, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, err := connect(firstPool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(renewed, first) // half of the renewal
+	line := n.logs.len()
+	n.signal(sighup)
+	n.logs.waitLine(t, line, "nothing was changed", "server.tls")
+	if status, answer := n.call(adminKey, "POST", "/api/v1/reload", nil); status < 400 || apiCode(answer) == "" {
+		t.Errorf("POST reload of half a renewal: %d %v, want an error", status, answer)
+	}
+	if _, err := connect(firstPool); err != nil {
+		t.Errorf("after a bad reload: %v, want the first certificate", err)
+	}
+	put(renewedKey, firstKey)
+	if status, answer := n.call(adminKey, "POST", "/api/v1/reload", nil); status != 200 || answer["ok"] != true {
+		t.Fatalf("POST reload: %d %v", status, answer)
+	}
+	if _, err := connect(firstPool); err == nil {
+		t.Error("after the reload the first certificate is shown")
+	}
+	young, err := connect(renewedPool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	young.add("room.tls")
+	old.add("room.tls")
+	old.groupSend("room.tls", "hello")
+	young.wantData("room.tls", "hello")
+}
+
 // certificate makes a key and a certificate of localhost that signs itself.
 func certificate(t testing.TB) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()

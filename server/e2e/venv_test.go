@@ -17,10 +17,28 @@ import (
 	"time"
 )
 
-// release is one Django the site runs on, with the Pythons it accepts (its release notes say which).
+// release is what a virtual environment holds, such as one Django the site runs on, with the Pythons it accepts
+// (its release notes say which).
 type release struct {
-	name     string // of the file in django/requirements
+	name     string // of the Django: its file in django/requirements
+	file     string // requirements of anything else, below server/e2e
 	min, max int    // Python 3.min to 3.max
+}
+
+// what is how people and folders call the release.
+func (r release) what() string {
+	if r.file != "" {
+		return r.name
+	}
+	return "django-" + r.name
+}
+
+// requirements is the path of the file for pip.
+func (r release) requirements() string {
+	if r.file != "" {
+		return filepath.Join(repoRoot(), "server/e2e", r.file)
+	}
+	return filepath.Join(repoRoot(), "server/e2e/django/requirements", r.name+".txt")
 }
 
 var releases = []release{
@@ -94,13 +112,13 @@ func venvPython(t testing.TB, r release) string {
 		}
 	}
 	if base == nil {
-		missing(t, "Django %s needs a Python from 3.%d to 3.%d with venv and ensurepip; installed: %v", r.name, r.min, r.max, pythons())
+		missing(t, "%s needs a Python from 3.%d to 3.%d with venv and ensurepip; installed: %v", r.what(), r.min, r.max, pythons())
 	}
 	venvMu.Lock()
-	v := venvs[r.name]
+	v := venvs[r.what()]
 	if v == nil {
 		v = &venvOnce{}
-		venvs[r.name] = v
+		venvs[r.what()] = v
 	}
 	venvMu.Unlock()
 	v.once.Do(func() { v.dir, v.err = makeVenv(r, base.path) })
@@ -111,7 +129,7 @@ func venvPython(t testing.TB, r release) string {
 }
 
 func makeVenv(r release, base string) (string, error) {
-	file := filepath.Join(repoRoot(), "server/e2e/django/requirements", r.name+".txt")
+	file := r.requirements()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
@@ -121,7 +139,7 @@ func makeVenv(r release, base string) (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "django-"+r.name+"-"+hex.EncodeToString(sum[:6]))
+	dir := filepath.Join(cache, r.what()+"-"+hex.EncodeToString(sum[:6]))
 	// Two test processes may want it at once.
 	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

@@ -33,5 +33,5 @@
 // No lock is held while a handler runs or a socket is written to. The locks there are: Loop.inbox (never with another),
 // Loop.publishedMu, Engine.mu (listeners) and epoll's, between a late wake and the end of the loop.
 //
-// A panic in a handler closes one socket: see [Handler] and [Loop.Blame].
+// A panic in a handler closes one socket: see [Handler] and [Loop.Blame]. A handler that blocks is told of by a watchdog: watchdog.go.
 package loop

@@ -15,10 +15,11 @@ import (
 // Engine is a set of loops and the listeners that feed them. Its methods may be called from any goroutine.
 type Engine struct {
 	// static
-	opts  Options
-	log   *slog.Logger
-	loops []*Loop
-	stop  chan struct{} // closed by StopAccepting
+	opts    Options
+	log     *slog.Logger
+	loops   []*Loop
+	stop    chan struct{} // closed by StopAccepting
+	closing chan struct{} // closed by Close
 
 	accepts  acceptCounters
 	turn     atomic.Uint32  // where the search for the least loaded loop begins
@@ -45,7 +46,7 @@ func New(o Options, handler func(l *Loop) Handler, log *slog.Logger) (*Engine, e
 	if o.tick == 0 {
 		o.tick = time.Second
 	}
-	e := &Engine{opts: o, log: log, stop: make(chan struct{}), listeners: map[net.Listener]func(){}}
+	e := &Engine{opts: o, log: log, stop: make(chan struct{}), closing: make(chan struct{}), listeners: map[net.Listener]func(){}}
 	for i := range o.Loops {
 		l, err := newLoop(e, i)
 		if err != nil {
@@ -63,6 +64,8 @@ func New(o Options, handler func(l *Loop) Handler, log *slog.Logger) (*Engine, e
 		e.wg.Add(1)
 		go l.run() // ended by Close
 	}
+	e.wg.Add(1)
+	go e.watchLoops() // ended by Close
 	return e, nil
 }
 
@@ -111,7 +114,9 @@ func (e *Engine) StopAccepting() {
 // descriptors of the engine are gone, or with ctx's error when that takes longer; then a handler call is stuck.
 func (e *Engine) Close(ctx context.Context) error {
 	e.StopAccepting()
-	e.stopping.Store(true)
+	if e.stopping.CompareAndSwap(false, true) {
+		close(e.closing)
+	}
 	for _, l := range e.loops {
 		l.wake()
 	}

@@ -13,6 +13,8 @@ import (
 // The bytes live until the last reference is released, then the memory serves another frame.
 type Frame struct {
 	B []byte
+	// Tag is for [Loop.Shed]: 0 for what is never dropped. Set it before the frame is first handed to a loop.
+	Tag uint64
 
 	refs atomic.Int32
 }
@@ -63,7 +65,7 @@ func (f *Frame) Release() {
 		if class < minClass || class > maxClass || cap(f.B) > 1<<maxClass {
 			return
 		}
-		f.B = f.B[:0] // all that a pooled frame must forget
+		f.B, f.Tag = f.B[:0], 0 // all that a pooled frame must forget
 		framePools[class].Put(f)
 	}
 }

@@ -28,7 +28,8 @@ type Handler interface {
 	Task(t Task)
 	// Turn ends a turn, before dirty sockets are flushed: what it sends goes out in the same write.
 	Turn()
-	// Tick is called about once a second; now counts seconds since the start, from 1, by the monotonic clock.
+	// Tick is called about once a second; now counts seconds since the start, from 1, by the monotonic clock, without those in which
+	// the loop stood still.
 	Tick(now uint32)
 }
 
@@ -60,6 +61,11 @@ type Loop struct {
 	conns   atomic.Int64 // sockets assigned: raised by the acceptor, lowered by the loop
 	wakeups atomic.Uint64
 
+	// for the watchdog
+	doing        atomic.Uint64 // the present call into the handler, 0 = none; see watchdog.go
+	blocks       atomic.Uint64
+	blockedSince atomic.Int64 // nanoseconds after start, 0 = not blocked
+
 	// owned by the loop's goroutine
 	socks    slab
 	arrivals []arrival // emptied, to swap with the inbox
@@ -71,7 +77,9 @@ type Loop struct {
 	reaped   []ending   // sockets to close at the end of the turn
 	now      uint32     // ticks since start, from 1
 	began    time.Duration
-	blame    uint32 // slot to close if the handler panics
+	stood    time.Duration // time since start that does not count: see tickAt
+	blame    uint32        // slot to close if the handler panics
+	calls    uint32        // into the handler, to tell one from the next
 	stopping bool
 	stats    LoopStats
 
@@ -91,6 +99,7 @@ func (l *Loop) Blame(slot uint32) { l.blame = slot }
 // run turns until the engine closes. doc.go draws a turn.
 func (l *Loop) run() {
 	defer l.engine.wg.Done()
+	l.label()
 	for !l.stopping {
 		l.turn()
 	}
@@ -99,6 +108,7 @@ func (l *Loop) run() {
 }
 
 func (l *Loop) turn() {
+	l.idle()
 	l.poller.wait(l.sleep())
 	l.asleep.Store(false)
 	l.began = time.Since(l.start)
@@ -107,14 +117,19 @@ func (l *Loop) turn() {
 	l.callTurn()
 	l.flush()
 	l.reap()
-	if now := uint32(l.began/l.tick) + 1; now != l.now {
-		l.now = now
+	if now := l.tickAt(l.began); now != l.now {
+		l.stood += time.Duration(now-l.now-1) * l.tick // what peers sent meanwhile may not be read yet: blame nobody
+		l.now++
 		l.expire()
 		l.trim()
 		l.callTick()
 	}
 	l.finishTurn()
 }
+
+// tickAt returns the tick at a time since start. Ticks that a loop misses are time that did not pass for it: the process was suspended, the
+// machine moved to another host, or a handler blocked.
+func (l *Loop) tickAt(since time.Duration) uint32 { return uint32((since-l.stood)/l.tick) + 1 }
 
 // sleep returns how long the loop may wait: not at all with work left, else until the next tick.
 func (l *Loop) sleep() time.Duration {
@@ -126,7 +141,7 @@ func (l *Loop) sleep() time.Duration {
 		l.asleep.Store(false)
 		return 0
 	}
-	return max(time.Duration(l.now)*l.tick-time.Since(l.start), 0)
+	return max(time.Duration(l.now)*l.tick+l.stood-time.Since(l.start), 0)
 }
 
 // receiveInbox opens the sockets that were accepted and handles what the goroutines of net.Conns report.
@@ -202,18 +217,21 @@ func (l *Loop) finishTurn() {
 
 func (l *Loop) callOpen(slot uint32, peer netip.AddrPort) {
 	l.blame = slot
+	l.enter(callOpen, slot, 0)
 	defer l.contain()
 	l.handler.Open(slot, peer)
 }
 
 func (l *Loop) callRead(slot uint32, b []byte) {
 	l.blame = slot
+	l.enter(callRead, slot, 0)
 	defer l.contain()
 	l.handler.Read(slot, b)
 }
 
 func (l *Loop) callClosed(slot uint32, err error) {
 	l.blame = 0 // it is closed already
+	l.enter(callClosed, slot, 0)
 	defer l.contain()
 	l.handler.Closed(slot, err)
 }
@@ -223,6 +241,7 @@ func (l *Loop) callTask(t Task) {
 	if l.Live(t.Slot, t.Gen) {
 		l.blame = t.Slot
 	}
+	l.enter(callTask, l.blame, t.Kind)
 	defer l.contain()
 	if t.F != nil {
 		defer t.F.Release()
@@ -232,12 +251,14 @@ func (l *Loop) callTask(t Task) {
 
 func (l *Loop) callTurn() {
 	l.blame = 0
+	l.enter(callTurn, 0, 0)
 	defer l.contain()
 	l.handler.Turn()
 }
 
 func (l *Loop) callTick() {
 	l.blame = 0
+	l.enter(callTick, 0, 0)
 	defer l.contain()
 	l.handler.Tick(l.now)
 }

@@ -133,6 +133,7 @@ type rig struct {
 	opened chan ID
 	closed chan closing
 	log    *lockedBuffer
+	doing  func(slot uint32, task int) string // for the watchdog; set before anything blocks
 }
 
 type lockedBuffer struct {

@@ -220,15 +220,7 @@ func (l *Loop) pushFrame(slot uint32, s *sock, f *Frame) {
 // push appends a piece of one frame to the socket's queue and sees that the socket is written to.
 func (l *Loop) push(slot uint32, s *sock, pal, off, n uint32) {
 	o := &l.out
-	i := o.freePiece
-	if i == 0 {
-		i = uint32(len(o.pieces))
-		o.pieces = append(o.pieces, piece{})
-	} else {
-		o.freePiece = o.pieces[i].next
-	}
-	o.inUse++
-	o.peak = max(o.peak, o.inUse)
+	i := o.takePiece()
 	o.pieces[i] = piece{pal: pal, count: 1, off: off, n: n, at: l.now}
 	if s.head == 0 {
 		s.head = i
@@ -238,6 +230,20 @@ func (l *Loop) push(slot uint32, s *sock, pal, off, n uint32) {
 	s.tail = i
 	s.pending += n
 	l.soil(slot, s)
+}
+
+// takePiece returns an unused entry of pieces.
+func (o *output) takePiece() uint32 {
+	i := o.freePiece
+	if i == 0 {
+		i = uint32(len(o.pieces))
+		o.pieces = append(o.pieces, piece{})
+	} else {
+		o.freePiece = o.pieces[i].next
+	}
+	o.inUse++
+	o.peak = max(o.peak, o.inUse)
+	return i
 }
 
 // soil puts the socket on the dirty list, unless it is there or must wait until it is writable.
@@ -428,6 +434,58 @@ func (o *output) discard(s *sock) {
 	s.pending = 0
 }
 
+// Shed offers the frames with a tag that wait for slot, oldest first, to drop; since is the tick when one was queued. Those for
+// which it says so are taken out, until it says that this is enough. What is sent in part stays. It returns how many frames went.
+func (l *Loop) Shed(slot uint32, drop func(f *Frame, since uint32) (out, enough bool)) int {
+	s, o, gone := l.socks.at(slot), &l.out, 0
+	if s.state != open {
+		return 0
+	}
+	for prev, i := uint32(0), s.head; i != 0; {
+		o.split(s, i)
+		p := &o.pieces[i]
+		f, next, enough, out := o.palette[p.pal].f, p.next, false, false
+		if f.Tag != 0 && p.off == 0 {
+			out, enough = drop(f, p.at)
+		}
+		if out {
+			if prev == 0 {
+				s.head = next
+			} else {
+				o.pieces[prev].next = next
+			}
+			if next == 0 {
+				s.tail = prev
+			}
+			s.pending -= p.n
+			o.freeOne(i)
+			gone++
+		} else {
+			prev = i
+		}
+		if enough {
+			break
+		}
+		i = next
+	}
+	return gone
+}
+
+// split makes single pieces of a run of frames.
+func (o *output) split(s *sock, i uint32) {
+	for o.pieces[i].count > 1 {
+		rest := o.takePiece()
+		p := &o.pieces[i]
+		n := uint32(len(o.palette[p.pal].f.B)) - p.off
+		o.pieces[rest] = piece{pal: p.pal + 1, count: p.count - 1, n: p.n - n, at: p.at, next: p.next}
+		p.count, p.n, p.next = 1, n, rest
+		if s.tail == i {
+			s.tail = rest
+		}
+		i = rest
+	}
+}
+
 func (o *output) freeOne(i uint32) {
 	p := &o.pieces[i]
 	for pal := p.pal; pal < p.pal+p.count; pal++ {
@@ -441,10 +499,11 @@ func (o *output) freeOne(i uint32) {
 // writable is the transport's report that a blocked socket can take more.
 func (l *Loop) writable(slot uint32, s *sock) {
 	s.flags &^= isBlocked
-	if s.state == open || s.state == flushing {
-		if s.head != 0 || s.state == flushing {
-			l.soil(slot, s)
-		}
+	switch {
+	case s.state == flushing, s.state == open && s.head != 0:
+		l.soil(slot, s)
+	case s.state == open: // all that waited was dropped
+		l.via(s).watch(slot, s)
 	}
 }
 

@@ -35,13 +35,15 @@ func (deaf) Turn()                       {}
 func (deaf) Tick(uint32)                 {}
 
 // FuzzOutput drives the output of a few sockets by a program of two bytes an instruction and checks it against plain byte slices:
-// every socket gets exactly what was sent to it, in order, however little a write takes, and no frame stays referenced.
+// every socket gets exactly what was sent to it and not shed, in order, however little a write takes, and no frame stays referenced.
 func FuzzOutput(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 2, 8, 0, 9, 3})
 	f.Add([]byte{3, 9, 3, 9, 3, 9, 0, 200, 1, 200, 2, 200, 6, 1, 7, 0, 6, 255, 7, 0})
 	f.Add([]byte{4, 5, 4, 6, 4, 7, 4, 8, 5, 3, 6, 100, 2, 30, 7, 0, 4, 1, 4, 2, 6, 0, 7, 0, 8, 0, 4, 9, 9, 1, 7, 0})
 	f.Add(bytes.Repeat([]byte{4, 1, 4, 2, 2, 40, 7, 0, 6, 77}, 20))
 	f.Add(bytes.Repeat([]byte{2, 255, 7, 0, 6, 3, 8, 0, 4, 250}, 30))
+	f.Add(bytes.Repeat([]byte{0, 9, 4, 3, 7, 0, 0, 13, 0, 17, 10, 1, 6, 5, 9, 1, 7, 0}, 12))
+	f.Add(bytes.Repeat([]byte{6, 0, 4, 3, 4, 4, 4, 5, 7, 0, 10, 1, 10, 9, 9, 1}, 9))
 	f.Fuzz(runOutput)
 }
 
@@ -52,7 +54,17 @@ func runOutput(t *testing.T, program []byte) {
 	l := &Loop{socks: newSlab(), out: newOutput(), handler: deaf{}, start: time.Now(), tick: time.Hour, now: 1}
 	tr := &narrow{loop: l, room: func() int { return limit }, got: map[uint32][]byte{}}
 	l.raw = tr
-	want := map[uint32][]byte{}
+	type sent struct {
+		b   []byte
+		tag uint64
+	}
+	want := map[uint32][]sent{}
+	bytesOf := func(slot uint32) (all []byte) {
+		for _, s := range want[slot] {
+			all = append(all, s.b...)
+		}
+		return all
+	}
 	var frames []*Frame
 	var filler byte
 	frame := func(n int) *Frame { // no two alike
@@ -61,6 +73,7 @@ func runOutput(t *testing.T, program []byte) {
 			filler++
 			f.B = append(f.B, filler)
 		}
+		f.Tag = uint64(filler % 3)
 		frames = append(frames, f)
 		return f
 	}
@@ -70,10 +83,12 @@ func runOutput(t *testing.T, program []byte) {
 	}
 	send := func(slot uint32, f *Frame, how func(uint32, *Frame)) {
 		how(slot, f)
-		want[slot] = append(want[slot], f.B...)
+		if len(f.B) > 0 {
+			want[slot] = append(want[slot], sent{f.B, f.Tag})
+		}
 	}
 	for len(program) >= 2 {
-		op, arg := program[0]%10, int(program[1])
+		op, arg := program[0]%11, int(program[1])
 		program = program[2:]
 		slot := uint32(arg%fuzzConns) + 1
 		switch op {
@@ -86,7 +101,7 @@ func runOutput(t *testing.T, program []byte) {
 		case 2:
 			b := frame(arg*3 + 1).B
 			l.SendBytes(slot, b)
-			want[slot] = append(want[slot], b...)
+			want[slot] = append(want[slot], sent{b: b})
 		case 3:
 			send(slot, last, l.Send)
 		case 4: // to all
@@ -108,11 +123,35 @@ func runOutput(t *testing.T, program []byte) {
 			if s := l.socks.at(slot); s.is(isBlocked) {
 				l.writable(slot, s)
 			}
+		case 10: // those of one tag, or the first few of any
+			tag, most := uint64(arg/fuzzConns%3), arg/16
+			n, offered := 0, 0
+			drop := func(of uint64) (out, enough bool) {
+				offered++
+				return tag == 0 || of == tag, offered > most
+			}
+			gone := l.Shed(slot, func(f *Frame, _ uint32) (bool, bool) { return drop(f.Tag) })
+			at, kept, enough := 0, want[slot][:0:0], false
+			offered = 0
+			for _, s := range want[slot] {
+				out := false
+				if !enough && s.tag != 0 && at >= len(tr.got[slot]) {
+					out, enough = drop(s.tag)
+				}
+				if at += len(s.b); out {
+					n++
+				} else {
+					kept = append(kept, s)
+				}
+			}
+			if want[slot] = kept; gone != n {
+				t.Fatalf("socket %d: %d frames shed, want %d", slot, gone, n)
+			}
 		}
 		for slot := uint32(1); slot <= fuzzConns; slot++ {
 			n, _ := l.Pending(slot)
-			if len(tr.got[slot])+n != len(want[slot]) {
-				t.Fatalf("socket %d: %d bytes written and %d pending, want %d in all", slot, len(tr.got[slot]), n, len(want[slot]))
+			if all := len(bytesOf(slot)); len(tr.got[slot])+n != all {
+				t.Fatalf("socket %d: %d bytes written and %d pending, want %d in all", slot, len(tr.got[slot]), n, all)
 			}
 		}
 	}
@@ -125,8 +164,8 @@ func runOutput(t *testing.T, program []byte) {
 	for l.dirty() {
 		l.flush()
 	}
-	for slot, b := range want {
-		if !bytes.Equal(tr.got[slot], b) {
+	for slot := range want {
+		if !bytes.Equal(tr.got[slot], bytesOf(slot)) {
 			t.Fatalf("socket %d got other bytes than were sent", slot)
 		}
 	}

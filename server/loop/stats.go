@@ -24,6 +24,8 @@ type LoopStats struct {
 	Again       uint64        // writes the kernel did not take whole: a backlog began or went on
 	Panics      uint64        // panics of the handler that were contained
 	LongestTurn time.Duration // work between two waits, the longest yet
+	Blocks      uint64        // calls into the handler that the watchdog found blocked
+	BlockedFor  time.Duration // how long it is blocked now; 0 = it is not
 }
 
 // AcceptStats are the counters of all listeners together.
@@ -60,6 +62,7 @@ func (e *Engine) Stats() Stats {
 		s.Loops[i].Conns = int(l.conns.Load())
 		s.Loops[i].Queue = l.Queue()
 		s.Loops[i].Wakeups = l.wakeups.Load()
+		s.Loops[i].Blocks, s.Loops[i].BlockedFor = l.blocks.Load(), l.blockedFor()
 	}
 	return s
 }

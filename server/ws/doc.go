@@ -8,8 +8,10 @@
 //	Request.CheckUpgrade   is it a WebSocket handshake                     request.go
 //	AppendUpgradeResponse  the 101, or AppendHTTPError                     response.go
 //	Parser.Next            bytes ─► Events: messages, pings, closes        parser.go
+//	Inflate                compressed event ─► its message                 deflate.go
 //	Partial                pooled buffer of what has arrived in part       partial.go
 //	AppendFrame            frames to send                                  frame.go
+//	DeflateFrame           frame ─► its compressed twin                    deflate.go
 //
 // A refused request is an [HTTPError], a breach of the frame protocol a [CloseError]; both carry a stable reason for logs and metrics.
 // Functions may be called concurrently on different values; one [Parser] and its [Partial] belong to one goroutine.

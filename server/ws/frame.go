@@ -45,6 +45,7 @@ func (op Op) control() bool { return op&0x8 != 0 }
 const (
 	bitFin     = 0x80
 	bitsRSV    = 0x70
+	bitRSV1    = 0x40 // the message is compressed, RFC 7692 §6
 	bitMask    = 0x80
 	len16      = 126     // length field: 2 more bytes follow
 	len64      = 127     // length field: 8 more bytes follow

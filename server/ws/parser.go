@@ -55,6 +55,7 @@ var (
 	errLengthMinimal = &CloseError{1002, "non_minimal_length", "frame length is not in its shortest form"}         // §5.2
 	errCloseLength   = &CloseError{1002, "bad_close_payload", "close frame has half a code"}                       // §5.5.1
 	errCloseCode     = &CloseError{1002, "bad_close_code", "close code is not allowed on the wire"}                // §7.4
+	errDeflate       = &CloseError{1007, "bad_deflate", "compressed message is no deflate stream"}                 // RFC 7692 §7.2.2
 	errCloseUTF8     = &CloseError{1007, "invalid_utf8_close", "close reason is not UTF-8"}                        // §8.1
 	errUTF8          = &CloseError{1007, "invalid_utf8", "text message is not UTF-8"}                              // §8.1
 	errMessageTooBig = &CloseError{1009, "message_too_big", "message is larger than this server accepts"}          // §7.4.1
@@ -64,13 +65,15 @@ var (
 // CloseErrors lists every breach [Parser.Next] can report, for metrics that exist before the first one.
 func CloseErrors() []*CloseError {
 	return []*CloseError{errRSV, errOpcode, errUnmasked, errMasked, errControlFin, errControlLength, errContinuation, errInterleaved,
-		errLengthMSB, errLengthMinimal, errCloseLength, errCloseCode, errCloseUTF8, errUTF8, errMessageTooBig, errTooManyFrames}
+		errLengthMSB, errLengthMinimal, errCloseLength, errCloseCode, errCloseUTF8, errDeflate, errUTF8, errMessageTooBig, errTooManyFrames}
 }
 
 // Event is one thing a peer said. Payload is valid until the next call of Next or [ReleasePartial].
 type Event struct {
 	Op      Op     // OpText, OpBinary: a whole message; OpPing, OpPong, OpClose
 	Payload []byte // text is valid UTF-8; a close payload is checked, see [ParseClose]
+	// Compressed says that Payload goes through [Inflate], which checks text, before it means anything.
+	Compressed bool
 }
 
 const maxHeader = 14 // 2 + 8 bytes of length + 4 of mask
@@ -98,7 +101,12 @@ const (
 	flagFin                   // the current frame is final
 	flagDelivered             // the last event's payload lies in the Partial; free it on the next call
 	flagDead
+	flagDeflate    // permessage-deflate was negotiated
+	flagCompressed // the message of the current or last data frame is compressed
 )
+
+// AllowDeflate makes the parser take compressed messages. Call it once, before the first byte.
+func (p *Parser) AllowDeflate() { p.flags |= flagDeflate }
 
 // Incomplete reports whether a frame or a fragmented message has begun and not ended. The caller bounds how long that may last.
 func (p *Parser) Incomplete() bool {
@@ -238,6 +246,12 @@ func (p *Parser) header(b []byte, cfg *Config, part *Partial) (n int, err *Close
 	if p.op.control() {
 		return n, nil
 	}
+	if p.op != OpContinuation {
+		p.flags &^= flagCompressed
+		if h[0]&bitRSV1 != 0 {
+			p.flags |= flagCompressed
+		}
+	}
 	return n, p.startData(cfg, part)
 }
 
@@ -259,8 +273,8 @@ func headerLen(b1 byte) int {
 // checkStart refuses what the first two bytes of a frame show.
 func (p *Parser) checkStart(b0, b1 byte, client bool) *CloseError {
 	op := Op(b0 & 0x0f)
-	if b0&bitsRSV != 0 {
-		return errRSV
+	if rsv := b0 & bitsRSV; rsv != 0 && (rsv != bitRSV1 || p.flags&flagDeflate == 0 || op != OpText && op != OpBinary) {
+		return errRSV // RSV1 is the first frame's alone, RFC 7692 §6.1
 	}
 	if op&0x7 > 2 {
 		return errOpcode
@@ -339,7 +353,7 @@ func (p *Parser) collect(b []byte, cfg *Config, part **Partial) (done bool, err 
 	if q != nil {
 		q.msg = len(q.buf)
 	}
-	if p.msgOp == OpText {
+	if p.msgOp == OpText && p.flags&flagCompressed == 0 {
 		if q != nil && !p.checkText(q.buf[q.msg-len(b)-int(p.tail):]) {
 			return done, errUTF8
 		}
@@ -387,7 +401,7 @@ func (p *Parser) finish(part **Partial) (ev Event, ok bool, err *CloseError) {
 	if p.flags&flagFin == 0 {
 		return Event{}, false, nil
 	}
-	ev.Op = p.msgOp
+	ev.Op, ev.Compressed = p.msgOp, p.flags&flagCompressed != 0
 	if q != nil {
 		ev.Payload = q.buf[:q.msg]
 	}
@@ -399,6 +413,9 @@ func (p *Parser) finish(part **Partial) (ev Event, ok bool, err *CloseError) {
 
 // event checks a payload that is complete and unmasked.
 func (p *Parser) event(op Op, payload []byte) (Event, *CloseError) {
+	if !op.control() && p.flags&flagCompressed != 0 {
+		return Event{Op: op, Payload: payload, Compressed: true}, nil
+	}
 	switch op {
 	case OpText:
 		if !utf8.Valid(payload) {

@@ -25,6 +25,7 @@ type Request struct {
 	LastEventID    string
 	Key            string // Sec-WebSocket-Key as sent; CheckUpgrade checks it
 	Version        string // Sec-WebSocket-Version as sent
+	Extensions     string // Sec-WebSocket-Extensions, repeated headers joined by ", "
 	Subprotocols   []string
 	HasOrigin      bool // an Origin header was sent, perhaps empty
 	Upgrade        bool // the Upgrade header names websocket
@@ -266,6 +267,10 @@ func (r *Request) header(name, value string) error {
 	case 22:
 		if is("Sec-WebSocket-Protocol") {
 			return r.offer(value)
+		}
+	case 24:
+		if is("Sec-WebSocket-Extensions") {
+			join(&r.Extensions, value, ", ")
 		}
 	}
 	return nil

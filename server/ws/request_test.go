@@ -295,13 +295,13 @@ func TestUnescape(t *testing.T) {
 
 func TestUpgradeResponse(t *testing.T) {
 	r := &Request{Key: sampleKey}
-	got := string(AppendUpgradeResponse(nil, r, "gatecast.v1"))
+	got := string(AppendUpgradeResponse(nil, r, "gatecast.v1", "permessage-deflate"))
 	want := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: gatecast.v1\r\n\r\n"
+		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: gatecast.v1\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if s := string(AppendUpgradeResponse(nil, r, "")); strings.Contains(s, "Protocol:") {
+	if s := string(AppendUpgradeResponse(nil, r, "", "")); strings.Contains(s, "Protocol:") || strings.Contains(s, "Extensions:") {
 		t.Errorf("got %q, want no subprotocol", s)
 	}
 }
@@ -354,7 +354,7 @@ func TestHandshakeAllocations(t *testing.T) {
 		if err := r.CheckUpgrade(); err != nil {
 			t.Fatal(err)
 		}
-		out = AppendUpgradeResponse(out[:0], r, r.Subprotocols[0])
+		out = AppendUpgradeResponse(out[:0], r, r.Subprotocols[0], "")
 	})
 }
 
@@ -367,6 +367,6 @@ func BenchmarkHandshake(b *testing.B) {
 		if err != nil || r.CheckUpgrade() != nil {
 			b.Fatal(err)
 		}
-		out = AppendUpgradeResponse(out[:0], r, r.Subprotocols[0])
+		out = AppendUpgradeResponse(out[:0], r, r.Subprotocols[0], "")
 	}
 }

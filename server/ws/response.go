@@ -12,13 +12,17 @@ import (
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // AppendUpgradeResponse appends the 101 answer to a request that passed CheckUpgrade. subprotocol "" sends no Sec-WebSocket-Protocol;
-// otherwise it is one of r.Subprotocols.
-func AppendUpgradeResponse(dst []byte, r *Request, subprotocol string) []byte {
+// otherwise it is one of r.Subprotocols. extensions is what [NegotiateDeflate] returned.
+func AppendUpgradeResponse(dst []byte, r *Request, subprotocol, extensions string) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	dst = appendAccept(dst, r.Key)
 	if subprotocol != "" {
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
 		dst = append(dst, subprotocol...)
+	}
+	if extensions != "" {
+		dst = append(dst, "\r\nSec-WebSocket-Extensions: "...)
+		dst = append(dst, extensions...)
 	}
 	return append(dst, "\r\n\r\n"...)
 }

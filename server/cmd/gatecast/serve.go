@@ -63,8 +63,8 @@ type daemon struct {
 	listener net.Listener   // the admin's; nil without one
 	hup      chan os.Signal // SIGHUP; never closed
 
-	mu       sync.Mutex // one reload at a time
-	settings *config.Settings
+	mu       sync.Mutex       // one reload at a time
+	settings *config.Settings // guarded by mu, once it runs
 }
 
 // open starts everything but accepts nothing yet. What it opened before an error is left to close.
@@ -125,7 +125,9 @@ func (d *daemon) run(ctx context.Context, stop context.CancelFunc) error {
 
 // leave drains the node. cause is why, if not because it was asked to.
 func (d *daemon) leave(cause error) error {
-	drain := &d.settings.Config.Drain
+	d.mu.Lock()
+	drain := d.settings.Config.Drain
+	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), drain.Delay+drain.Window+closeTimeout)
 	defer cancel()
 	if err := d.node.Leave(ctx); err != nil {
@@ -180,6 +182,11 @@ func (d *daemon) reload() error {
 	rules, err := authn.CompileRules(c.Grants)
 	if err != nil {
 		return fmt.Errorf("grants: %w", err)
+	}
+	if c.Server.TLS.Cert != "" {
+		if err := d.node.SetCertificate(c.Server.TLS); err != nil {
+			return err
+		}
 	}
 	if err := d.node.SetOrigins(c.Server.Origins); err != nil {
 		return err

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// A storm of handshakes leaves several times the memory of its conns as garbage, and Go gives that back to the system only as
+// new garbage is made: a node whose conns rest would keep it for hours. So the node gives it back when it has become quiet.
+const (
+	trimEvery  = 5 * time.Second  // looks at the heap; reading three counters
+	trimPause  = 20 * time.Second // between two trims at least: each is a collection
+	trimAtMost = 4 << 20          // bytes a second allocated by a node that counts as quiet
+	trimWorth  = 8 << 20          // bytes that a trim must promise, and a quarter of the live heap
+)
+
+// heap is what the runtime says of its memory, in bytes.
+type heap struct{ allocated, live, held uint64 }
+
+func (h *heap) read(samples []metrics.Sample) {
+	metrics.Read(samples)
+	h.allocated, h.live = samples[0].Value.Uint64(), samples[1].Value.Uint64()
+	h.held = samples[2].Value.Uint64() + samples[3].Value.Uint64() + samples[4].Value.Uint64()
+}
+
+// trim gives memory back to the system, when the node is quiet and there is enough of it, until ctx ends.
+func (n *Node) trim(ctx context.Context) {
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
+	var now, before heap
+	before.read(samples)
+	last := time.Now()
+	for tick := time.NewTicker(trimEvery); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		}
+		now.read(samples)
+		if worthTrimming(now, before) && time.Since(last) >= trimPause {
+			n.chain.Prune()
+			debug.FreeOSMemory()
+			last = time.Now()
+		}
+		before = now
+	}
+}
+
+// worthTrimming tells whether the node was quiet since before and holds much that is not live.
+func worthTrimming(now, before heap) bool {
+	quiet := now.allocated-before.allocated < uint64(trimAtMost*trimEvery.Seconds())
+	return quiet && now.held > now.live && now.held-now.live > max(trimWorth, now.live/4)
+}
