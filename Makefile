@@ -47,8 +47,8 @@ test-python: .venv/installed ## tests of clients/python
 test-js: ## tests of clients/js
 	cd clients/js && if [ -f package-lock.json ]; then npm ci --no-audit --no-fund --silent; fi && npm test --silent
 
-short: ## the fast tests, under 30 s
-	$(GOTEST) -short $$(go list ./... | grep -v /server/e2e)
+short: ## the fast tests: none that starts other programs
+	$(GOTEST) -short $$(go list ./... | grep -v -e /server/e2e -e '/bench$$' -e /bench/target)
 
 race: ## Go tests without the black-box ring, with the race detector
 	$(GOTEST) -race -shuffle=on $$(go list ./... | grep -v /server/e2e)

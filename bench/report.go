@@ -37,7 +37,7 @@ func writeTables(w io.Writer, d *result.Document, all bool) error {
 func writeTable(w io.Writer, r *result.Result, all bool) error {
 	fmt.Fprintf(w, "\n%s: %d loops, payload %d bytes, %d repeats\n", r.Title, r.Options.Loops, r.Options.Size, r.Options.Repeat)
 	if r.Partial {
-		fmt.Fprintf(w, "PARTIAL: ended after %d of the runs\n", len(r.Runs))
+		fmt.Fprintf(w, "PARTIAL: ended after %d of the runs: %s\n", len(r.Runs), r.Failure)
 	}
 	for _, run := range r.Discarded {
 		fmt.Fprintf(w, "made again: %s, repeat %d: %s\n", run.Target, run.Repeat, strings.Join(run.Harness, "; "))
@@ -149,6 +149,9 @@ func writeBenchmarks(w io.Writer, d *result.Document) error {
 		for _, run := range r.Runs {
 			fmt.Fprintf(w, "BenchmarkGatecastBench/%s/target=%s 1", name, run.Target)
 			for _, m := range run.Metrics {
+				if m.Value == 0 { // benchstat gives zeros with a unit of time a table of their own
+					continue
+				}
 				fmt.Fprintf(w, " %.10g %s", m.Value, m.Name)
 			}
 			if _, err := fmt.Fprintln(w); err != nil {

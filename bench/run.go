@@ -17,7 +17,7 @@ import (
 // measure runs the scenario on every target in turns, A B A B, so that what changes on the machine meanwhile meets all alike.
 // Each run has a server of its own. What was measured before an error is kept in the result.
 func measure(ctx context.Context, s *scenario, o settings, targets []target.Target, view *live.View) (*result.Result, error) {
-	r := &result.Result{Scenario: s.name, Title: s.title(o.Options), Cost: s.cost, Options: o.Options}
+	r := &result.Result{Scenario: s.name, Title: s.title(o.Options), Cost: s.costOf(o.Options), Options: o.Options}
 	failure := s.refused(o, targets)
 	for repeat := 1; repeat <= o.Repeat && failure == nil; repeat++ {
 		for _, t := range targets {
@@ -31,7 +31,9 @@ func measure(ctx context.Context, s *scenario, o settings, targets []target.Targ
 			view.Done(progressLine(s, o.Options, run))
 		}
 	}
-	r.Partial = failure != nil
+	if failure != nil {
+		r.Partial, r.Failure = true, failure.Error()
+	}
 	r.Summarise()
 	return r, failure
 }

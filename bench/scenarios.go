@@ -113,6 +113,14 @@ func allScenarios() []*scenario {
 	}
 }
 
+// costOf is the metric that a result is compared by first.
+func (s *scenario) costOf(o result.Options) string {
+	if o.Search == "conns" {
+		return "max-conns"
+	}
+	return s.cost
+}
+
 // unit is what a rate or a window counts.
 func (s *scenario) unit() string {
 	if s.name == "connect" || s.name == "idle" {

@@ -52,6 +52,7 @@ type section struct {
 	Base     string // what ratios are to; "" with one target
 	Valid    bool
 	Partial  bool
+	Failure  string
 	Runs     int
 	Faults   []fault
 	Missed   []string
@@ -107,7 +108,7 @@ func newPage(d *result.Document) page {
 
 func newSection(i int, r *result.Result, all marks) section {
 	s := section{
-		ID: newSectionID(i), Title: r.Title, About: about(r), Cost: label(r.Cost), Valid: ranks(r), Partial: r.Partial,
+		ID: newSectionID(i), Title: r.Title, About: about(r), Cost: label(r.Cost), Valid: ranks(r), Partial: r.Partial, Failure: r.Failure,
 		Runs: len(r.Runs), Missed: r.Missed, Options: fields(r.Options), Faults: faultsOf(r), Notes: notesOf(r), Discards: discardsOf(r),
 	}
 	for _, t := range r.Targets() {

@@ -36,6 +36,7 @@ type Result struct {
 	Options   Options  `json:"options"`
 	Valid     bool     `json:"valid"`
 	Partial   bool     `json:"partial"`
+	Failure   string   `json:"failure,omitempty"` // why it is partial
 	Missed    []string `json:"missed"`
 	Runs      []*Run   `json:"runs"`      // in the order they were made
 	Discarded []*Run   `json:"discarded"` // made again, because the harness was at fault, never the target
