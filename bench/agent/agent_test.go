@@ -284,14 +284,22 @@ func TestConnectEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// elsewhere joins from this process, with a clock that the host does not know.
-func elsewhere(t *testing.T, h *Host, machine string) (ended func() error) {
+// elsewhere joins from this process, with a clock that the host does not know. ctx ends if it cannot.
+func elsewhere(t *testing.T, h *Host, machine string) (ctx context.Context, ended func() error) {
 	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	t.Cleanup(func() { cancel(nil) })
 	done := make(chan error, 1)
 	var once sync.Once
-	go func() { done <- join(t.Context(), h.url("127.0.0.1"), "elsewhere", machine) }()
+	go func() {
+		err := join(t.Context(), h.url("127.0.0.1"), "elsewhere", machine)
+		if err != nil {
+			cancel(err)
+		}
+		done <- err
+	}()
 	var err error
-	return func() error { once.Do(func() { err = <-done }); return err }
+	return ctx, func() error { once.Do(func() { err = <-done }); return err }
 }
 
 func TestAgentsOfAnotherMachineTellHowTheirClockDiffers(t *testing.T) {
@@ -300,8 +308,8 @@ func TestAgentsOfAnotherMachineTellHowTheirClockDiffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := elsewhere(t, h, "another machine")
-	if err := h.Gather(t.Context()); err != nil {
+	ctx, ended := elsewhere(t, h, "another machine")
+	if err := h.Gather(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if want := "gatecast bench agent -join nats://" + h.token + "@127.0.0.1:"; !strings.Contains(told.String(), want) {
@@ -322,8 +330,8 @@ func TestAgentsOfAnotherMachineTellHowTheirClockDiffers(t *testing.T) {
 
 func TestAgentEndsWhenTheCoordinatorIsGone(t *testing.T) {
 	h := listen(t, Options{Others: 1, Tell: new(bytes.Buffer)})
-	ended := elsewhere(t, h, machine())
-	if err := h.Gather(t.Context()); err != nil {
+	ctx, ended := elsewhere(t, h, machine())
+	if err := h.Gather(ctx); err != nil {
 		t.Fatal(err)
 	}
 	h.server.Shutdown()
@@ -349,8 +357,8 @@ func TestWhoMayNotJoinIsTold(t *testing.T) {
 		t.Errorf("another version: %v", err)
 	}
 	conn.Close()
-	ended := elsewhere(t, h, machine())
-	if err := h.Gather(t.Context()); err != nil {
+	ctx, ended := elsewhere(t, h, machine())
+	if err := h.Gather(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if err := join(t.Context(), h.url("127.0.0.1"), "late", machine()); err == nil || !strings.Contains(err.Error(), "all 1 agents have joined") {

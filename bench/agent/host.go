@@ -95,7 +95,7 @@ func Listen(o Options) (_ *Host, err error) {
 	}
 	h.server, err = server.NewServer(&server.Options{
 		ServerName: "gatecast-bench", Host: o.Listen.Addr().String(), Port: port, Authorization: h.token,
-		NoSigs: true, NoLog: true, MaxPayload: maxMessage, MaxPending: 4 * maxMessage, PingInterval: pingEvery, MaxPingsOut: 2,
+		AuthTimeout: serverReady.Seconds(), NoSigs: true, NoLog: true, MaxPayload: maxMessage, MaxPending: 4 * maxMessage, PingInterval: pingEvery, MaxPingsOut: 2,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listen for agents: %w", err)
@@ -117,6 +117,9 @@ func Listen(o Options) (_ *Host, err error) {
 		if _, err := h.conn.Subscribe(subject, handle); err != nil {
 			return nil, err
 		}
+	}
+	if err := h.conn.FlushTimeout(serverReady); err != nil { // else an agent may ask before the server knows who answers
+		return nil, fmt.Errorf("listen for agents: %w", err)
 	}
 	return h, nil
 }
@@ -311,6 +314,7 @@ func (h *Host) Close() (err error) {
 	for _, c := range h.children {
 		err = errors.Join(err, c.stop())
 	}
+	h.awaitLeave()
 	h.cancel(errors.New("the host is closed"))
 	h.watch.Wait()
 	if h.conn != nil {
@@ -319,6 +323,21 @@ func (h *Host) Close() (err error) {
 	h.server.Shutdown()
 	h.server.WaitForShutdown()
 	return err
+}
+
+// awaitLeave gives agents from elsewhere the time to hear that they may go: to one that has not, we would just be gone.
+func (h *Host) awaitLeave() {
+	const leaves, own = 2 * time.Second, 1 // the host's own connection
+	limit, tick := time.NewTimer(leaves), time.NewTicker(5*time.Millisecond)
+	defer limit.Stop()
+	defer tick.Stop()
+	for h.conn != nil && h.opts.Others > 0 && h.server.NumClients() > own {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return
+		}
+	}
 }
 
 func (h *Host) isJoined(c *child) bool {

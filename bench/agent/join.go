@@ -103,6 +103,9 @@ func (w *worker) work(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			if w.toldToEnd() {
+				return nil
+			}
 			return context.Cause(ctx)
 		case m := <-w.orders:
 			var o order
@@ -123,6 +126,21 @@ func (w *worker) work(ctx context.Context) error {
 			if err := m.Respond(encode(a)); err != nil {
 				return fmt.Errorf("answer the coordinator: %w", err)
 			}
+		}
+	}
+}
+
+// toldToEnd reports whether an order to end waits: a coordinator that ends in order says so, and is gone a moment later.
+func (w *worker) toldToEnd() bool {
+	for {
+		select {
+		case m := <-w.orders:
+			var o order
+			if json.Unmarshal(m.Data, &o) == nil && o.Do == doEnd {
+				return true
+			}
+		default:
+			return false
 		}
 	}
 }
