@@ -176,9 +176,15 @@ func (o *owner) deliverTo(m hub.Member, d *delivery, now bool) {
 	} else {
 		o.loop.Send(m.Slot, f)
 	}
-	if o.isSlow(m.Slot) && (!d.slow.drops() || !o.shed(m.Slot, c)) {
-		o.slow = append(o.slow, m.Slot)
+	if !o.isSlow(m.Slot) {
+		return
 	}
+	if d.slow.drops() {
+		if c.flags |= flagDrops; o.shed(m.Slot, c) {
+			return
+		}
+	}
+	o.slow = append(o.slow, m.Slot)
 }
 
 // whereabouts knows which loops of this node have members of a group. Loops set and clear their bit; the

@@ -58,17 +58,19 @@ func (o *owner) makeRoom(slot uint32, c *conn, p slowPolicy, tag uint64) bool {
 	return true
 }
 
-// shed drops messages that may be dropped, the oldest first, until the conn is within its limits, and tells whether it is.
+// shed drops messages that may be dropped, the oldest first, until the conn is within its limits, and tells whether it may go on.
 func (o *owner) shed(slot uint32, c *conn) bool {
-	c.flags |= flagDrops
 	l := o.node.bounds.Load()
 	dropped := o.loop.Shed(slot, func(_ *loop.Frame, since uint32) (out, enough bool) {
 		waiting, _ := o.loop.Pending(slot)
 		out = l.PendingBytes > 0 && waiting > l.PendingBytes || o.tooOld(l, since)
 		return out, !out // those behind it are younger
 	})
-	o.node.counters.dropped[slowDropOldest].Add(uint64(dropped))
-	return o.bearable(slot, l)
+	if dropped > 0 {
+		c.flags |= flagDrops
+		o.node.counters.dropped[slowDropOldest].Add(uint64(dropped))
+	}
+	return c.is(flagDrops) && o.bearable(slot, l)
 }
 
 // bearable tells whether a conn some of whose messages are dropped may go on: what else waits for it is twice the limit at most.
@@ -100,7 +102,7 @@ func (o *owner) isSlow(slot uint32) bool {
 // without a look at its state.
 func (o *owner) checkPending(slot uint32) {
 	c := o.conns.at(slot)
-	if c.state == stateClosing || !o.isSlow(slot) || c.is(flagDrops) && o.bearable(slot, o.node.bounds.Load()) {
+	if c.state == stateClosing || !o.isSlow(slot) || o.shed(slot, c) {
 		return
 	}
 	o.endSlow(slot)
