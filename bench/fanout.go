@@ -330,16 +330,31 @@ func (d *delivery) judgeHarness(run *result.Run, t crew.Tally, m metered) {
 		judgeClocks(run, t)
 		return
 	}
-	lag := time.Duration(d.pub.Lag().ValueAtQuantile(99))
-	allowed := load.AllowedLag(d.o.MaxLag, time.Duration(t.Times.Response.ValueAtQuantile(99)))
-	if lag > allowed {
-		run.Harness = append(run.Harness, fmt.Sprintf("the generator fell behind: p99 of its lag is %v, allowed %v", lag.Round(time.Microsecond), allowed.Round(time.Microsecond)))
-	}
+	d.judgeLag(run, t)
 	if busy > maxBusy {
 		run.Harness = append(run.Harness, fmt.Sprintf("the harness needed %.0f %% of a core, so latencies are its own", 100*busy))
 	}
 	judgeClocks(run, t)
-	run.Add("lag-p99-ns", float64(lag))
+}
+
+// judgeLag says whether the generator fell behind. Without a bound of the user's own it is the p95 that decides: a machine whose core
+// is taken away for a moment makes one publication of a hundred late, and server and receivers with it; that is told, not judged.
+func (d *delivery) judgeLag(run *result.Run, t crew.Tally) {
+	lag, quantile := d.pub.Lag(), 95.0
+	if d.o.MaxLag > 0 {
+		quantile = 99
+	}
+	at := func(q float64) (is, allowed time.Duration) {
+		return time.Duration(lag.ValueAtQuantile(q)).Round(time.Microsecond),
+			load.AllowedLag(d.o.MaxLag, time.Duration(t.Times.Response.ValueAtQuantile(q))).Round(time.Microsecond)
+	}
+	if is, allowed := at(quantile); is > allowed {
+		run.Harness = append(run.Harness, fmt.Sprintf("the generator fell behind: p%g of its lag is %v, allowed %v", quantile, is, allowed))
+	} else if is, allowed := at(99); is > allowed {
+		run.Notes = append(run.Notes, fmt.Sprintf("one publication of a hundred was %v late: the highest percentiles are partly the machine's", is))
+	}
+	run.Add("lag-p95-ns", float64(lag.ValueAtQuantile(95)))
+	run.Add("lag-p99-ns", float64(lag.ValueAtQuantile(99)))
 }
 
 // maxDoubt is the share of the median latency by which clocks may be apart.

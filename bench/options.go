@@ -99,7 +99,7 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 			f.DurationVar(&o.Patience, n, o.Patience, "silence after which missing messages count as lost")
 		},
 		"max-lag": func(n string) {
-			f.DurationVar(&o.MaxLag, n, o.MaxLag, "p99 of the generator's lag above which the run is invalid; 0 = 1ms, or a tenth of the response's p99 if that is more")
+			f.DurationVar(&o.MaxLag, n, o.MaxLag, "p99 of the generator's lag above which the run is invalid; 0 = its p95 may be 1ms, or a tenth of the response's p95 if that is more")
 		},
 		"p99": func(n string) { f.DurationVar(&o.P99, n, o.P99, s.threshold()) },
 	}

@@ -28,11 +28,12 @@ func (s Schedule) Passed(now int64) int {
 	return k
 }
 
-// AllowedLag is the p99 of the generator's lag that a valid open-loop run may have: what was asked for, or, if nothing was, a
-// millisecond, or a tenth of the response's p99 where that is more. So the harness's own error is below a tenth of what it tells.
-func AllowedLag(asked, p99 time.Duration) time.Duration {
+// AllowedLag is the lag of the generator that an open-loop run may have at a percentile: what was asked for, or, if nothing was, a
+// millisecond, or a tenth of the response at that percentile where that is more. So the harness's own error is below a tenth of what
+// it tells.
+func AllowedLag(asked, response time.Duration) time.Duration {
 	if asked > 0 {
 		return asked
 	}
-	return max(time.Millisecond, p99/10)
+	return max(time.Millisecond, response/10)
 }
