@@ -3,14 +3,14 @@
 package agent
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gatecast/gatecast/bench/proc"
 )
 
 // endTimeout is how long a child may take to end.
@@ -19,7 +19,7 @@ const endTimeout = 10 * time.Second
 // child is an agent that the host started.
 type child struct {
 	cmd  *exec.Cmd
-	said *tail
+	said *proc.Tail
 	done chan struct{} // closed when it is gone
 }
 
@@ -29,7 +29,7 @@ func startChild(url, name string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.Command(self, Command, "-join", url, "-name", name), said: &tail{}, done: make(chan struct{})}
+	c := &child{cmd: exec.Command(self, Command, "-join", url, "-name", name), said: &proc.Tail{}, done: make(chan struct{})}
 	c.cmd.Stderr = c.said
 	// Its own group, so that Ctrl-C reaches us alone and we end it in order; Pdeathsig for when we cannot.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -60,27 +60,4 @@ func (c *child) stop() error {
 		<-c.done
 		return errors.Join(fmt.Errorf("process %d of receivers did not end within %v", c.cmd.Process.Pid, endTimeout), err)
 	}
-}
-
-// tailBytes is how much of what a child says is kept.
-const tailBytes = 2 << 10
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu sync.Mutex
-	b  []byte // guarded by mu
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, b...)
-	t.b = t.b[max(0, len(t.b)-tailBytes):]
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(bytes.TrimSpace(t.b))
 }

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gatecast/gatecast/bench/proc"
 )
 
 // stopTimeout is how long a server may take to end after SIGTERM.
@@ -22,7 +22,7 @@ const outputDelay = 2 * time.Second
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it is gone
-	said *tail
+	said *proc.Tail
 }
 
 // start runs the command, and kills it if we die. Its standard output is the caller's to set before; standard error is kept for
@@ -31,7 +31,7 @@ func start(cmd *exec.Cmd) (*process, error) { return startDyingBy(syscall.SIGKIL
 
 // startDyingBy is start with another signal to end by if we die and cannot end it in order.
 func startDyingBy(signal syscall.Signal, cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, done: make(chan struct{}), said: &tail{}}
+	p := &process{cmd: cmd, done: make(chan struct{}), said: &proc.Tail{}}
 	cmd.Stderr = p.said
 	if cmd.Stdout == nil {
 		cmd.Stdout = p.said
@@ -88,27 +88,4 @@ func (p *process) Stop() error {
 		<-p.done
 		return errors.Join(fmt.Errorf("%s did not end within %v of SIGTERM", p.cmd.Path, stopTimeout), err)
 	}
-}
-
-// tailBytes is how much of what a server says is kept.
-const tailBytes = 4 << 10
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu sync.Mutex
-	b  []byte // guarded by mu
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, b...)
-	t.b = t.b[max(0, len(t.b)-tailBytes):]
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.b))
 }
