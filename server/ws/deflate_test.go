@@ -198,7 +198,7 @@ func TestRSV1MarksTheFirstFrameOfAMessage(t *testing.T) {
 	}
 }
 
-func TestInflateAllocatesNothing(t *testing.T) {
+func TestInflateAllocatesThreeTimesAtMost(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
