@@ -24,8 +24,9 @@ var (
 
 // Handler is what the broker needs of the node above it.
 type Handler interface {
-	// Deliver hands over one live message. It is called on the relay's reader goroutine, in order, possibly before Open
-	// returns; m and all its slices are valid only during the call. It must not block.
+	// Deliver hands over one live message: what other nodes published for a group that was joined, on the relay's reader goroutine, and
+	// all that this node publishes, joined or not, on the goroutine that calls Publish. Each publisher's messages come in order.
+	// Concurrent, possibly before Open returns; m and all its slices are valid only during the call. It must not block.
 	Deliver(m *Message)
 	// Ask answers another node's AskAll. Concurrent; ctx ends after 2 s.
 	Ask(ctx context.Context, verb string, body []byte) ([]byte, error)
@@ -123,6 +124,7 @@ type Broker struct {
 
 	doorMu      sync.Mutex // leaf
 	visitors    map[uint64]*visitor
+	strangers   atomic.Int32    // visitors that are not this node's links; changed under doorMu
 	checking    map[uint64]bool // clients whose first check is under way
 	natives     int
 	revocations uint64

@@ -135,7 +135,8 @@ func handshake(ctx context.Context, conn net.Conn, hello connectLine, tlsConfig 
 func (b *Broker) hello(name string) connectLine {
 	return connectLine{
 		Protocol: 1, Lang: "gatecast", Version: fmt.Sprint(ProtocolVersion), Name: "gatecast " + b.o.Name + " " + name,
-		Echo: true, Headers: true, NoResponders: true,
+		Echo:    name != "relay", // what the relay publishes this node has had already
+		Headers: true, NoResponders: true,
 	}
 }
 

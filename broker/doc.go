@@ -1,8 +1,8 @@
 // Package broker carries messages between nodes: it embeds a NATS server or connects to a NATS cluster, and behaves the same with both.
 //
-//	          Publish ─► write buffer ─► [writer] ─┐                    ┌─► other nodes' relays
-//	Join ─► SUB, barrier ─────────────────────────►│ relay ◄──► NATS ◄──┤
-//	          Handler.Deliver ◄─ frames ◄─ [reader]┘              ▲     └─► native listeners
+//	 ┌─────── Publish ─► write buffer ─► [writer] ─┐                    ┌─► other nodes' relays
+//	 │ Join ─► SUB, barrier ──────────────────────►│ relay ◄──► NATS ◄──┤
+//	 └──────► Handler.Deliver ◄─ frames ◄─ [reader]┘              ▲     └─► native listeners
 //	                                                              │
 //	Handler.Ask, Serve ◄── questions, requests ◄─┐                │
 //	       Publish ◄── checked ◄── ingress ◄─────┤ control ◄──────┤◄── services, native users ◄── door (Check)
@@ -16,10 +16,10 @@
 //
 // # Why a join counts
 //
-// A route hands on what one connection sent in the order it was sent. SUB, then a request to every other node: whoever answers has
-// the subscription in force at its server. The same holds for hello, in both directions: its answer follows all the answering node
-// ever subscribed to. Therefore a node that starts publishes nothing until all others have answered, and one that is already
-// publishing is asked by every barrier. See [Broker.Join].
+// What a node publishes it hands to its own members itself; its relay link asks NATS for no echo. To the others a route hands on what one
+// connection sent in the order it was sent. SUB, then a request to every other node: whoever answers has the subscription in force at its
+// server. The same holds for hello, in both directions: its answer follows all the answering node ever subscribed to. Therefore a node that
+// starts publishes nothing until all others have answered, and one that is already publishing is asked by every barrier. See [Broker.Join].
 //
 // # Goroutines
 //

@@ -35,3 +35,9 @@ func cut(links ...*link) {
 		l.mu.Unlock()
 	}
 }
+
+// FlushRelay returns when NATS has taken all that the relay link wrote, and this node all that came back before.
+func FlushRelay(ctx context.Context, b *Broker) error { return b.relay.flush(ctx) }
+
+// Unheard says that this node takes itself for the only one who hears what it publishes.
+func Unheard(b *Broker) bool { return b.unheard() }

@@ -27,6 +27,12 @@ func hasHeaders(m *Message) bool {
 	return m.Format != FormatJSON || len(m.ID)+len(m.From)+len(m.Conn)+len(m.Exclude) > 0
 }
 
+// maxHeaders bounds the size of m's header block.
+func maxHeaders(m *Message) int {
+	const lines = 128 // what is not a value
+	return lines + 3*(len(m.ID)+len(m.From)+len(m.Conn)+len(m.Exclude))
+}
+
 // fitHeaders says whether every reader takes the header values of m.
 func fitHeaders(m *Message) bool {
 	return fitsHeader(m.ID) && fitsHeader(m.From) && fitsHeader(m.Conn) && fitsHeader(m.Exclude) && int(m.Format) < len(formatNames)

@@ -18,6 +18,7 @@ const (
 	sidAsk
 	sidIngress
 	sidUserIngress
+	sidOwnBeat
 	sidServe // + index of the verb
 )
 

@@ -191,10 +191,7 @@ func (b *Broker) nativeUser(c server.ClientAuthentication, token string) (*visit
 			return nil, ErrUnavailable
 		}
 		if b.revocations == revoked {
-			if b.visitors[c.GetID()] == nil {
-				b.natives++
-			}
-			b.visitors[c.GetID()] = v
+			b.visit(c.GetID(), v)
 			b.doorMu.Unlock()
 			return v, nil
 		}
@@ -321,8 +318,21 @@ func (b *Broker) remember(cid uint64, v *visitor) *visitor {
 	if b.shut && !v.own() {
 		return nil
 	}
-	b.visitors[cid] = v
+	b.visit(cid, v)
 	return v
+}
+
+// visit notes a visitor, for the first time or with a new login. doorMu is held.
+func (b *Broker) visit(cid uint64, v *visitor) {
+	if b.visitors[cid] == nil {
+		if !v.own() {
+			b.strangers.Add(1)
+		}
+		if v.user != nil {
+			b.natives++
+		}
+	}
+	b.visitors[cid] = v
 }
 
 // shutDoor lets nobody in but this node's links, and returns who is in.
@@ -360,6 +370,9 @@ func (b *Broker) sweep() {
 func (b *Broker) forget(cid uint64) {
 	if v := b.visitors[cid]; v != nil {
 		delete(b.visitors, cid)
+		if !v.own() {
+			b.strangers.Add(-1)
+		}
 		if v.user != nil {
 			b.natives--
 		}

@@ -338,3 +338,43 @@ func TestOddNamesNeedAnExactGrant(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func TestWhoeverSubscribesIsHeard(t *testing.T) {
+	n := natives(t, map[string]broker.NativeUser{"alice": {ID: "alice", Subscribe: []string{"chat.>"}}})
+	if !broker.Unheard(n.Broker) {
+		t.Fatal("a node alone writes to NATS what nobody hears")
+	}
+	service := func() (*nats.Conn, error) {
+		return nats.Connect(n.ClientURL(), nats.UserInfo("jobs", "0123456789abcdef-jobs"))
+	}
+	user := func() (*nats.Conn, error) {
+		return nats.Connect(n.ClientURL(), nats.Token("alice"), nats.CustomInboxPrefix("_INBOX_alice"))
+	}
+	for i := range 20 {
+		who := []func() (*nats.Conn, error){user, service}[i%2]
+		nc, err := who()
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject := fmt.Sprintf("gc.g.*.chat.%d", i)
+		if i%2 == 1 {
+			subject = fmt.Sprintf("_INBOX.%d", i) // what this service may hear; that it is there is enough
+		}
+		sub, err := nc.SubscribeSync(subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flush(t, nc)
+		if broker.Unheard(n.Broker) {
+			t.Fatal("a client has subscribed, and the node believes that it is alone")
+		}
+		n.Send(t, fmt.Sprintf("chat.%d", i), "1")
+		if i%2 == 0 {
+			if _, err := sub.NextMsg(brokertest.Within); err != nil {
+				t.Fatalf("the message right after the subscription: %v", err)
+			}
+		}
+		nc.Close()
+	}
+	brokertest.Eventually(t, "those who went are forgotten", func() bool { return broker.Unheard(n.Broker) })
+}

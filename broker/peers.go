@@ -159,22 +159,28 @@ func (b *Broker) meetPeer(c *card) {
 
 func (b *Broker) onBeat(f *frame) {
 	c, ok := readCard(f.body)
-	if !ok {
+	if !ok || c.ID == b.instance {
 		return
 	}
-	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.ID == b.instance {
-		b.ownBeat = now
-		return
-	}
 	p := b.peers[c.Name]
 	if p == nil || p.ID != c.ID {
 		b.greet() // a node that we have not met: a healed partition, or a new start
 		return
 	}
-	p.card, p.seen = c, now
+	p.card, p.seen = c, time.Now()
+}
+
+// onOwnBeat hears this node's heartbeats on the control link, for the relay link does not hear what it says itself.
+func (b *Broker) onOwnBeat(f *frame) {
+	c, ok := readCard(f.body)
+	if !ok || c.ID != b.instance {
+		return
+	}
+	b.mu.Lock()
+	b.ownBeat = time.Now()
+	b.mu.Unlock()
 }
 
 func (b *Broker) onBye(f *frame) {

@@ -23,7 +23,8 @@ const (
 // maxEscaped is the longest escaped name: the group of a user whose every byte is quoted, then escaped.
 const maxEscaped = 5*subject.MaxUserGroup + 8
 
-// Publish sends m on its group's live lane. It copies what it needs, allocates nothing and never blocks.
+// Publish sends m on its group's live lane. This node's own members get it by Handler.Deliver before Publish returns, which asks for no
+// detour: NATS echoes nothing to the link that published it. It copies what it needs, allocates nothing and never blocks.
 func (b *Broker) Publish(m *Message) error {
 	if err := subject.CheckNameBytes(m.Group); err != nil {
 		return ErrBadGroup
@@ -31,53 +32,69 @@ func (b *Broker) Publish(m *Message) error {
 	if !fitHeaders(m) {
 		return ErrBadHeader
 	}
-	var scratch [maxEscaped]byte
-	escaped := subject.AppendEscaped(scratch[:0], m.Group)
+	if err := b.write(m); err != nil {
+		return err
+	}
+	b.count.published.Add(1)
+	b.count.publishedBytes.Add(uint64(len(m.Data)))
+	b.handOver(m)
+	return nil
+}
+
+// write appends m to the relay's buffer.
+func (b *Broker) write(m *Message) error {
 	l := b.relay
 	limit := int(l.maxPayload.Load())
 	if len(m.Data) > limit {
 		return ErrTooLarge
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !l.serving || len(l.buf) > maxPending {
-		l.mu.Unlock()
 		return ErrUnavailable
 	}
-	buf := l.buf
-	if hasHeaders(m) {
-		buf = append(buf, "HPUB "...)
-		buf = b.appendLive(buf, escaped)
-		buf = append(buf, ' ')
-		// the sizes stand before the block: write it first, then make room
-		at := len(buf)
-		buf = appendHeaders(buf, m)
-		size := len(buf) - at
-		if size+len(m.Data) > limit {
-			l.mu.Unlock() // buf's new bytes are behind len(l.buf)
-			return ErrTooLarge
-		}
-		var digits [48]byte
-		d := strconv.AppendInt(digits[:0], int64(size), 10)
-		d = append(d, ' ')
-		d = strconv.AppendInt(d, int64(size+len(m.Data)), 10)
-		d = append(d, crlf...)
-		buf = append(buf, d...)
-		copy(buf[at+len(d):], buf[at:at+size])
-		copy(buf[at:], d)
-	} else {
-		buf = append(buf, "PUB "...)
+	if b.unheard() && len(m.Data)+maxHeaders(m) <= limit {
+		return nil
+	}
+	var scratch [maxEscaped]byte
+	escaped := subject.AppendEscaped(scratch[:0], m.Group)
+	if !hasHeaders(m) {
+		buf := append(l.buf, "PUB "...)
 		buf = b.appendLive(buf, escaped)
 		buf = append(buf, ' ')
 		buf = strconv.AppendInt(buf, int64(len(m.Data)), 10)
 		buf = append(buf, crlf...)
+		l.buf = append(append(buf, m.Data...), crlf...)
+		l.wake()
+		return nil
 	}
-	buf = append(buf, m.Data...)
-	l.buf = append(buf, crlf...)
+	buf := append(l.buf, "HPUB "...)
+	buf = b.appendLive(buf, escaped)
+	buf = append(buf, ' ')
+	// the sizes stand before the block: write it first, then make room
+	at := len(buf)
+	buf = appendHeaders(buf, m)
+	size := len(buf) - at
+	if size+len(m.Data) > limit {
+		return ErrTooLarge // buf's new bytes are behind len(l.buf)
+	}
+	var digits [48]byte
+	d := strconv.AppendInt(digits[:0], int64(size), 10)
+	d = append(d, ' ')
+	d = strconv.AppendInt(d, int64(size+len(m.Data)), 10)
+	d = append(d, crlf...)
+	buf = append(buf, d...)
+	copy(buf[at+len(d):], buf[at:at+size])
+	copy(buf[at:], d)
+	l.buf = append(append(buf, m.Data...), crlf...)
 	l.wake()
-	l.mu.Unlock()
-	b.count.published.Add(1)
-	b.count.publishedBytes.Add(uint64(len(m.Data)))
 	return nil
+}
+
+// unheard says that nobody but this node can hear what it publishes: its embedded server has no routes, keeps no streams, and let in
+// neither a service nor a native user. A client counts before it can subscribe, so whoever has subscribed is heard.
+func (b *Broker) unheard() bool {
+	return b.alone() && !b.o.JetStream.Enabled && b.strangers.Load() == 0
 }
 
 // relayReader is what the relay's reader goroutine owns.
@@ -135,8 +152,12 @@ func (b *Broker) deliver(f *frame) {
 			return
 		}
 	}
+	b.handOver(m)
+}
+
+func (b *Broker) handOver(m *Message) {
 	b.count.delivered.Add(1)
-	b.count.deliveredBytes.Add(uint64(len(f.body)))
+	b.count.deliveredBytes.Add(uint64(len(m.Data)))
 	b.h.Deliver(m)
 }
 

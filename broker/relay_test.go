@@ -53,7 +53,7 @@ func loose(h Handler) *Broker {
 }
 
 func TestPublishWritesTheProtocol(t *testing.T) {
-	b := loose(nil)
+	b := loose(&sinkHandler{})
 	for _, c := range []struct {
 		m    Message
 		want string
@@ -77,7 +77,7 @@ func TestPublishWritesTheProtocol(t *testing.T) {
 }
 
 func TestPublishRefuses(t *testing.T) {
-	b := loose(nil)
+	b := loose(&sinkHandler{})
 	b.relay.maxPayload.Store(100)
 	small := Message{Group: []byte("g"), Data: make([]byte, 90)}
 	if err := b.Publish(&small); err != nil {
@@ -118,12 +118,12 @@ func TestPublishRefusesWhatReadersWould(t *testing.T) {
 			var h headerReader
 			bad := h.read(appendHeaders(nil, &m), &got)
 			m.Group = []byte("g")
-			if err := loose(nil).Publish(&m); err != c.want || (bad == "") != (err == nil) {
+			if err := loose(&sinkHandler{}).Publish(&m); err != c.want || (bad == "") != (err == nil) {
 				t.Errorf("%.10q: Publish = %v, want %v; readers say %q", c.value, err, c.want, bad)
 			}
 		}
 	}
-	if err := loose(nil).Publish(&Message{Group: []byte("g"), Format: 9}); err != ErrBadHeader {
+	if err := loose(&sinkHandler{}).Publish(&Message{Group: []byte("g"), Format: 9}); err != ErrBadHeader {
 		t.Errorf("an unknown format: %v", err)
 	}
 }
@@ -224,7 +224,7 @@ func (c *chopped) Read(p []byte) (int, error) {
 func BenchmarkPublish(b *testing.B) {
 	for _, size := range []int{64, 512} {
 		b.Run(fmt.Sprintf("bytes=%d", size), func(b *testing.B) {
-			br := loose(nil)
+			br := loose(&sinkHandler{})
 			m := &Message{Group: []byte("chat.7"), Data: make([]byte, size), From: []byte("42")}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -277,7 +277,7 @@ func TestBigWritesRenewTheirDeadline(t *testing.T) {
 }
 
 func TestMassLeaveTakesSeconds(t *testing.T) {
-	b := loose(nil)
+	b := loose(&sinkHandler{})
 	const n = 100000
 	old := time.Now().Add(-2 * linger)
 	b.mu.Lock()

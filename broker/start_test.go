@@ -216,14 +216,43 @@ func TestGoroutinesDoNotGrowWithGroups(t *testing.T) {
 }
 
 func TestExactUserInterest(t *testing.T) {
-	o := brokertest.Options()
-	o.UserInterest = "exact"
-	n := brokertest.Open(t, o, brokertest.NewRecorder())
+	var nodes []*brokertest.Node
+	for i := range 2 {
+		var routes []string
+		if i > 0 {
+			routes = append(routes, "nats://"+nodes[0].ClusterAddr())
+		}
+		o := brokertest.ClusterOptions(i, routes...)
+		o.UserInterest = "exact"
+		nodes = append(nodes, brokertest.Open(t, o, brokertest.NewRecorder()))
+	}
+	brokertest.WaitCluster(t, nodes...)
+	n, other := nodes[0], nodes[1]
 	n.JoinWait(t, "user.1")
-	n.Send(t, "user.2", "1")
-	n.Send(t, "user.1", "1")
+	other.Send(t, "user.2", "1")
+	other.Send(t, "user.1", "1")
 	if got := n.WaitMessages(t, "user.1", 1); len(got) != 1 || len(n.Messages("user.2")) != 0 {
 		t.Errorf("heard %v and %v", got, n.Messages("user.2"))
+	}
+}
+
+func TestOwnMembersHearBeforePublishReturns(t *testing.T) {
+	for name, n := range map[string]*brokertest.Node{"alone": brokertest.Start(t), "in a cluster": brokertest.StartCluster(t, 2)[0]} {
+		t.Run(name, func(t *testing.T) {
+			n.JoinWait(t, "own")
+			for i := 1; i <= 1000; i++ {
+				n.Send(t, "own", fmt.Sprint(i))
+				if got := n.Messages("own"); len(got) != i || got[i-1].Data != fmt.Sprint(i) {
+					t.Fatalf("%d messages after the %dth was published, the last is %v", len(got), i, got[len(got)-1])
+				}
+			}
+			if err := broker.FlushRelay(t.Context(), n.Broker); err != nil { // what NATS would bring back has come before its PONG
+				t.Fatal(err)
+			}
+			if got := n.Messages("own"); len(got) != 1000 {
+				t.Errorf("NATS brought %d of 1000 back once more", len(got)-1000)
+			}
+		})
 	}
 }
 

@@ -53,6 +53,9 @@ func (b *Broker) serve(ctx context.Context) {
 	b.beat(time.Now())
 	b.mu.Unlock()
 	b.decideIngress()
+	flushCtx, cancel := context.WithTimeout(ctx, answerWithin)
+	_ = b.control.flush(flushCtx) // who is told that this node serves finds the ingress open; without the link Ready says so
+	cancel()
 	if b.opened.CompareAndSwap(false, true) {
 		b.stateMu.Lock()
 		b.told = true

@@ -8,8 +8,8 @@
 //
 // A message from a conn to the members of a group, on any node:
 //
-//	read ─► ops ─► group_send ─► broker.Publish ─► NATS ─► relay: Deliver ─► relay: deliver ─► sockets
-//	the sender's loop                               broker's reader     each loop with members
+//	read ─► ops ─► group_send ─► broker.Publish ─┬──────────────────────► relay: Deliver ─► relay: deliver ─► sockets
+//	the sender's loop                            └─► NATS ─► other nodes ─► the same there   each loop with members
 //
 // Verbs are files: group_add, group_discard, group_send, auth. What backends ask for arrives at admin or at NATS
 // and is in control (disconnect, revalidate, group_add, group_discard) and api (group_send, lists). A conn ends
@@ -21,7 +21,7 @@
 //	                hub and pending adds. Only that goroutine touches it, so it has no locks.
 //	acceptor        one, in package loop
 //	workers         verify logins, which may ask a database; end in Node.Close
-//	broker's reader calls Deliver, one message after the other; encodes and posts to the loops
+//	broker's reader calls Deliver for what other nodes published, one message after the other
 //	sweep           looks at all logins again every authn.revalidate; ends in Node.Close
 //	HTTP, NATS ctl  call Node's exported methods, which post to the loops and wait
 //

@@ -108,8 +108,6 @@ type Node struct {
 	rulesAge    atomic.Uint64 // how often the rules were replaced
 	counters    counters
 
-	scratch []byte // owned by the broker's reader: see encode
-
 	drainOnce sync.Once
 	draining  chan struct{} // closed when the node begins to leave
 	refusing  atomic.Bool   // no more conns

@@ -17,7 +17,7 @@ import (
 
 // The relay joins broker and hubs. A message goes
 //
-//	broker's reader ─► Deliver: one frame per protocol ─► a task for each loop that has members ─► deliver: fan-out
+//	who publishes here, or broker's reader ─► Deliver: one frame per protocol ─► a task for each loop that has members ─► deliver: fan-out
 //
 // The functions stand in that order.
 
@@ -25,6 +25,7 @@ import (
 // goes back to the pool when the last is done.
 type delivery struct {
 	left    atomic.Int32 // loops that are not done
+	text    []byte       // scratch of encode
 	group   []byte
 	native  twin // the native message object
 	data    twin // the data alone, for raw routes; empty without routes
@@ -52,15 +53,20 @@ func (n *Node) Deliver(m *broker.Message) {
 	}
 }
 
-// encode makes the frames of a message. It uses the node's scratch: there is one reader.
+// maxText is the largest scratch that a delivery keeps.
+const maxText = 64 << 10
+
+// encode makes the frames of a message.
 func (n *Node) encode(d *delivery, m *broker.Message) bool {
 	msg := wire.Message{Group: m.Group, Data: m.Data, From: m.From, Format: byte(m.Format), Seq: m.Seq}
-	text, err := wire.AppendMessage(n.scratch[:0], &msg)
+	text, err := wire.AppendMessage(d.text[:0], &msg)
 	if err != nil {
 		n.counters.undeliverable.Add(1)
 		return false
 	}
-	n.scratch = text
+	if cap(text) <= maxText {
+		d.text = text
+	}
 	d.native.plain = newFrame(ws.OpText, text)
 	if n.hasData {
 		op, data := rawData(m)
