@@ -131,11 +131,11 @@ func (b *Broker) Leave(group string) {
 	}
 }
 
-// unsubscribe ends what nobody needed for the time of linger. It runs every tick.
-func (b *Broker) unsubscribe(now time.Time) {
+// unsubscribe ends what nobody needed for the time of linger. It runs every tick, which is so many times 100 ms.
+func (b *Broker) unsubscribe(now time.Time, times int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n, most := 0, max(1000, len(b.lingering)/20) // a mass leave is spread over ticks, but over seconds at most
+	n, most := 0, times*max(1000, len(b.lingering)/20) // a mass leave is spread over ticks, but over seconds at most
 	for n < len(b.lingering) && n < most {
 		l := b.lingering[n]
 		if now.Sub(l.since) < linger {

@@ -208,14 +208,18 @@ func (l *link) read(r *reader) error {
 
 func (l *link) write(conn net.Conn, stop <-chan struct{}) {
 	pipe := conn.LocalAddr().Network() == "pipe" // a deadline on a pipe is an allocation, and its reader never hangs
-	ticker := time.NewTicker(keepalive)
-	defer ticker.Stop()
+	var due <-chan time.Time
+	if l.alive {
+		ticker := time.NewTicker(keepalive)
+		defer ticker.Stop()
+		due = ticker.C
+	}
 	for {
 		select {
 		case <-stop:
 			return
-		case <-ticker.C:
-			if l.alive && !l.keepalive() {
+		case <-due:
+			if !l.keepalive() {
 				conn.Close()
 				return
 			}

@@ -236,7 +236,7 @@ func (b *Broker) sayHello() {
 // watchPeers beats, greets, and drops peers that have been silent. It runs every tick.
 func (b *Broker) watchPeers(now time.Time) {
 	b.mu.Lock()
-	if now.Sub(b.lastBeat) >= beatEvery {
+	if now.Sub(b.lastBeat) >= beatEvery && !b.alone() {
 		b.beat(now)
 	}
 	if b.greeting && b.meeting == nil {

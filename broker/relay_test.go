@@ -290,7 +290,7 @@ func TestMassLeaveTakesSeconds(t *testing.T) {
 	b.mu.Unlock()
 	ticks := 0
 	for ; len(b.lingering) > 0; ticks++ {
-		b.unsubscribe(time.Now())
+		b.unsubscribe(time.Now(), 1)
 	}
 	if ticks > 90 { // of 100 ms
 		t.Errorf("%d groups took %d ticks", n, ticks)

@@ -17,6 +17,7 @@ type Engine struct {
 	// static
 	opts    Options
 	log     *slog.Logger
+	start   time.Time // the ticks of all loops and of the watchdog count from here, so that an idle process wakes once for all
 	loops   []*Loop
 	stop    chan struct{} // closed by StopAccepting
 	closing chan struct{} // closed by Close
@@ -46,7 +47,7 @@ func New(o Options, handler func(l *Loop) Handler, log *slog.Logger) (*Engine, e
 	if o.tick == 0 {
 		o.tick = time.Second
 	}
-	e := &Engine{opts: o, log: log, stop: make(chan struct{}), closing: make(chan struct{}), listeners: map[net.Listener]func(){}}
+	e := &Engine{opts: o, log: log, start: time.Now(), stop: make(chan struct{}), closing: make(chan struct{}), listeners: map[net.Listener]func(){}}
 	for i := range o.Loops {
 		l, err := newLoop(e, i)
 		if err != nil {
@@ -70,7 +71,7 @@ func New(o Options, handler func(l *Loop) Handler, log *slog.Logger) (*Engine, e
 }
 
 func newLoop(e *Engine, index int) (*Loop, error) {
-	l := &Loop{engine: e, index: index, log: e.log, start: time.Now(), tick: e.opts.tick, now: 1}
+	l := &Loop{engine: e, index: index, log: e.log, start: e.start, tick: e.opts.tick, now: 1}
 	l.socks, l.out, l.net = newSlab(), newOutput(), &netConns{loop: l}
 	if !e.raw() {
 		l.poller = newParker()

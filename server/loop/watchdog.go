@@ -76,9 +76,10 @@ func (e *Engine) watchLoops() {
 	for i, l := range e.loops {
 		watches[i].loop = l
 	}
-	tick := time.NewTicker(e.opts.tick)
+	tick := time.NewTimer(0)
 	defer tick.Stop()
 	for {
+		tick.Reset(e.opts.tick - time.Since(e.start)%e.opts.tick)
 		select {
 		case <-e.closing:
 			return
