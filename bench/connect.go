@@ -20,6 +20,11 @@ func (s *site) openStorm() (crew.Crew, error) {
 
 // connect makes all connections at once and times each until it is ready: upgraded, logged in, in its groups.
 func connect(ctx context.Context, s *site) (run *result.Run, err error) {
+	if s.o.Known {
+		if err := s.introduce(ctx); err != nil {
+			return nil, err
+		}
+	}
 	c, err := s.openStorm()
 	if err != nil {
 		return nil, err
@@ -62,6 +67,45 @@ func connect(ctx context.Context, s *site) (run *result.Run, err error) {
 	run.Add("fds", float64(m.now.Files))
 	seen.enter(run, looked, "handshake", int64(s.o.Conns))
 	return run, nil
+}
+
+// forgetting is how long users that will be known stay away: their groups must be gone from the target when they come back, as
+// those of users who were away are, and their logins not yet. Gatecast keeps a subscription for 2 s, and a login for 10 s.
+const forgetting = 4 * time.Second
+
+// introduce lets every user log in and go again.
+func (s *site) introduce(ctx context.Context) error {
+	s.phase("introduce")
+	before, err := s.read()
+	if err != nil {
+		return err
+	}
+	c, err := s.openStorm()
+	if err != nil {
+		return err
+	}
+	_, err = c.Connect(ctx)
+	if err := errors.Join(err, c.Close()); err != nil {
+		return err
+	}
+	leaving, cancel := context.WithTimeoutCause(ctx, s.o.Patience, errors.New("the target keeps connections of clients that are gone"))
+	defer cancel()
+	left := func() bool {
+		var now reading
+		now, err = s.read()
+		return err != nil || now.server.Files < before.server.Files+max(s.o.Conns/100, 10) // it may have opened others
+	}
+	if err := errors.Join(until(leaving, left), err); err != nil {
+		return err
+	}
+	rest := time.NewTimer(s.o.Settle)
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // hold connects, rests, and then measures what connections cost that do nothing.

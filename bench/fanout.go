@@ -81,7 +81,7 @@ func (s *site) deliver(ctx context.Context) (tally crew.Tally, run *result.Run, 
 
 // plan is the layout that the options ask for.
 func (s *site) plan() plan.Plan {
-	return plan.Plan{Conns: s.o.Conns, Groups: s.o.Groups, PerConn: s.o.PerConn, Zipf: s.o.Zipf, Personal: s.personal}
+	return plan.Plan{Conns: s.o.Conns, Groups: s.o.Groups, PerConn: s.o.PerConn, Shared: s.o.Shared, Zipf: s.o.Zipf, Personal: s.personal}
 }
 
 // assemble connects the receivers and the publisher.

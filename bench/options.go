@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatecast/gatecast/bench/agent"
 	"github.com/gatecast/gatecast/bench/ledger"
+	"github.com/gatecast/gatecast/bench/plan"
 	"github.com/gatecast/gatecast/bench/proc"
 	"github.com/gatecast/gatecast/bench/result"
 )
@@ -52,6 +53,9 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 		"conns":    func(n string) { f.IntVar(&o.Conns, n, o.Conns, "connections") },
 		"groups":   func(n string) { f.IntVar(&o.Groups, n, o.Groups, "groups") },
 		"per-conn": func(n string) { f.IntVar(&o.PerConn, n, o.PerConn, "groups each connection is in") },
+		"shared": func(n string) {
+			f.IntVar(&o.Shared, n, o.Shared, "connections in one group, instead of -groups and -per-conn: each is in one of those and in the one of all")
+		},
 		"zipf": func(n string) {
 			f.Float64Var(&o.Zipf, n, o.Zipf, "exponent of the groups' popularity with the publisher; 0 = each in its turn")
 		},
@@ -89,7 +93,10 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 		"login": func(n string) {
 			f.StringVar(&o.Login, n, o.Login, "kind of login: jwt, session, anonymous (default: the target's usual)")
 		},
-		"users":  func(n string) { f.IntVar(&o.Users, n, o.Users, "distinct users; 0 = one a connection") },
+		"users": func(n string) { f.IntVar(&o.Users, n, o.Users, "distinct users; 0 = one a connection") },
+		"known": func(n string) {
+			f.BoolVar(&o.Known, n, o.Known, "all log in once before, and go: what is measured are the logins of users that the target knows")
+		},
 		"warmup": func(n string) { f.DurationVar(&o.Warmup, n, o.Warmup, "time before measuring begins") },
 		"duration": func(n string) {
 			f.DurationVar(&o.Duration, n, o.Duration, "time measured")
@@ -153,6 +160,9 @@ func parse(s *scenario, args []string, stderr io.Writer) (settings, error) {
 	if given["rate"] && given["window"] {
 		return o, &usageError{"-rate is the open loop, -window the closed one; give one of them"}
 	}
+	if given["shared"] && (given["groups"] || given["per-conn"]) {
+		return o, &usageError{"-shared says what groups there are; leave -groups and -per-conn out"}
+	}
 	if given["window"] {
 		o.Rate = 0
 	}
@@ -166,6 +176,10 @@ func parse(s *scenario, args []string, stderr io.Writer) (settings, error) {
 func (s *scenario) check(o *result.Options) error {
 	if s.complete != nil {
 		s.complete(o)
+	}
+	if o.Shared > 0 {
+		p := plan.Plan{Conns: o.Conns}.Share(o.Shared)
+		o.Groups, o.PerConn = p.Groups, p.PerConn
 	}
 	takes := func(flag string) bool { return slices.Contains(s.takes, flag) }
 	switch {
@@ -191,6 +205,8 @@ func (s *scenario) check(o *result.Options) error {
 		return &usageError{fmt.Sprintf("-size must be at least %d: every payload carries a stamp", ledger.StampSize)}
 	case o.Duration <= 0 || o.Warmup < 0 || o.Settle < 0 || o.Patience <= 0 || o.MaxLag < 0 || o.P99 < 0:
 		return &usageError{"-duration and -patience must be above 0, other times not below it"}
+	case o.Shared < 0:
+		return &usageError{"-shared must be at least 1, or 0 for -groups and -per-conn"}
 	case o.Slow < 0 || o.Slow >= 1:
 		return &usageError{"-slow is a share of the receivers: 0.1 is a tenth"}
 	case o.Churn < 0 || s.name == "churn" && o.Churn == 0:

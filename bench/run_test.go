@@ -167,6 +167,9 @@ func TestMistakesAreToldClearly(t *testing.T) {
 		{"fanout -rate 0.1 -duration 5s", "is not one publication"},
 		{"churn -churn 0", "-churn must be above 0"},
 		{"reconnect -patience 1s", "flag provided but not defined"},
+		{"connect -shared 10 -per-conn 2", "leave -groups and -per-conn out"},
+		{"idle -shared -1", "-shared must be at least 1"},
+		{"fanout -known", "flag provided but not defined"},
 		{"fanout 1000", `unexpected argument "1000"`},
 		{"fanout -nope", "flag provided but not defined"},
 		{"fanout -target gatecast -gatecast " + nothing, "no such file"},
@@ -256,7 +259,8 @@ func TestGatecast(t *testing.T) {
 		}
 	}
 	for _, line := range []string{
-		"fanout -http", "notify -http", "connect -login session -users 3", "reconnect -how drain -nodes 2", "cluster -nodes 2 -procs 2",
+		"fanout -http", "notify -http", "connect -login session -users 3", "connect -login session -known -shared 7", "idle -shared 7",
+		"reconnect -how drain -nodes 2", "cluster -nodes 2 -procs 2",
 	} {
 		words := lenient(t, append(strings.Fields(line), "-repeat", "1", "-target", "gatecast", "-gatecast", binary)...)
 		if code, stdout, stderr := command(t, words...); code != exitOK {

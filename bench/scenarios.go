@@ -96,15 +96,15 @@ func allScenarios() []*scenario {
 		cluster(),
 		{
 			name: "idle", about: "connections that do nothing: memory and CPU of each", run: hold,
-			takes: []string{"conns", "groups", "per-conn", "window", "loops", "login", "users", "settle", "duration"}, cost: "rss-B/conn",
+			takes: []string{"conns", "groups", "per-conn", "shared", "window", "loops", "login", "users", "settle", "duration"}, cost: "rss-B/conn",
 			wants:    func(t *target.Options) { t.Silent = true },
 			defaults: with(func(o *result.Options) { o.Conns, o.Window = 5000, 64 }),
 		},
 		{
 			name: "connect", about: "a storm of handshakes with login and joins", run: connect,
-			takes: []string{"conns", "groups", "per-conn", "rate", "window", "loops", "login", "users", "p99"}, cost: "server-ns/handshake",
-			wants:    func(t *target.Options) { t.Silent = true },
-			defaults: with(func(o *result.Options) { o.Conns, o.Window = 5000, 64 }),
+			takes: []string{"conns", "groups", "per-conn", "shared", "rate", "window", "loops", "login", "users", "known", "settle", "p99"},
+			cost:  "server-ns/handshake", wants: func(t *target.Options) { t.Silent = true },
+			defaults: with(func(o *result.Options) { o.Conns, o.Window, o.Settle = 5000, 64, forgetting }),
 		},
 		reconnect(),
 		soak(),
@@ -148,7 +148,9 @@ func (s *scenario) title(o result.Options) string {
 	if o.Nodes > 1 {
 		title += fmt.Sprintf(" to %d nodes", o.Nodes)
 	}
-	if slices.Contains(s.takes, "groups") && o.Groups > 1 {
+	if o.Shared > 0 {
+		title += fmt.Sprintf(", each in one group of %d and in that of all", o.Shared)
+	} else if slices.Contains(s.takes, "groups") && o.Groups > 1 {
 		title += fmt.Sprintf(", each in %d of %d groups", o.PerConn, o.Groups)
 	}
 	switch {
@@ -178,6 +180,9 @@ func (s *scenario) title(o result.Options) string {
 	}
 	if o.Users > 0 {
 		title += fmt.Sprintf(", %d users", o.Users)
+	}
+	if o.Known {
+		title += ", known"
 	}
 	return title
 }

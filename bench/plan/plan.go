@@ -11,6 +11,7 @@ type Plan struct {
 	Conns    int     `json:"conns"`
 	Groups   int     `json:"groups"`
 	PerConn  int     `json:"per_conn"` // groups a client is in
+	Shared   int     `json:"shared"`   // see Share; 0 = not so
 	Zipf     float64 `json:"zipf"`     // exponent of the groups' popularity with publishers; 0 = each in its turn
 	Personal bool    `json:"personal"` // group i is the one that client i's user has by itself: nobody joins
 }
@@ -28,15 +29,26 @@ func (p Plan) Check() error {
 		return fmt.Errorf("%d groups for %d memberships: some would be empty", p.Groups, p.Conns*p.PerConn)
 	case p.Personal && (p.Groups != p.Conns || p.PerConn != 1):
 		return fmt.Errorf("personal groups are one a connection")
+	case p.Shared < 0 || p.Shared > 0 && (p.Personal || p != p.Share(p.Shared)):
+		return fmt.Errorf("%d groups, %d a connection, shared by %d: these make the groups alone", p.Groups, p.PerConn, p.Shared)
 	case p.Zipf < 0 || math.IsNaN(p.Zipf) || math.IsInf(p.Zipf, 0):
 		return fmt.Errorf("a zipf exponent of %v; 0 or more", p.Zipf)
 	}
 	return nil
 }
 
-// Of returns the groups of client i, in the order it joins them. Two groups share few members: the distances between a client's
-// groups are 0, 1, 4, 9, …, of which no two pairs are equally far apart, as long as there are groups enough.
+// Share lays the groups out as sites do: group 0 is everybody's, and each of the others is of so many clients.
+func (p Plan) Share(clients int) Plan {
+	p.Shared, p.Groups, p.PerConn = clients, 1+(p.Conns+clients-1)/clients, 2
+	return p
+}
+
+// Of returns the groups of client i, in the order it joins them. Unless they are shared, two groups have few members in common: the
+// distances between a client's groups are 0, 1, 4, 9, …, of which no two pairs are equally far apart, as long as there are groups enough.
 func (p Plan) Of(i int) []uint32 {
+	if p.Shared > 0 {
+		return []uint32{0, uint32(1 + i/p.Shared)}
+	}
 	groups := make([]uint32, p.PerConn)
 	for j := range groups {
 		step := j

@@ -48,6 +48,21 @@ func TestGroupsShareFewMembers(t *testing.T) {
 	}
 }
 
+func TestSharedGroups(t *testing.T) {
+	p := Plan{Conns: 250}.Share(100)
+	if err := p.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := p.Sizes(), []int{250, 100, 100, 50}; !slices.Equal(got, want) {
+		t.Errorf("groups of %v members, want %v", got, want)
+	}
+	for _, i := range []int{0, 99, 100, 249} {
+		if got, want := p.Of(i), []uint32{0, uint32(1 + i/100)}; !slices.Equal(got, want) {
+			t.Errorf("client %d is in %v, want %v", i, got, want)
+		}
+	}
+}
+
 func TestPickerFollowsItsExponent(t *testing.T) {
 	const draws = 100000
 	p := Plan{Conns: 10, Groups: 10, PerConn: 1}
@@ -78,6 +93,8 @@ func TestCheckRefusesWhatCannotBe(t *testing.T) {
 		"more than there are":   {Conns: 5, Groups: 2, PerConn: 3},
 		"empty groups":          {Conns: 5, Groups: 6, PerConn: 1},
 		"personal but shared":   {Conns: 4, Groups: 2, PerConn: 1, Personal: true},
+		"shared, and laid out":  {Conns: 4, Groups: 2, PerConn: 1, Shared: 2},
+		"shared by less than 1": {Conns: 4, Groups: 2, PerConn: 1, Shared: -1},
 		"a negative popularity": {Conns: 4, Groups: 2, PerConn: 1, Zipf: -1},
 	} {
 		if p.Check() == nil {

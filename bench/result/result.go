@@ -49,6 +49,7 @@ type Options struct {
 	Conns    int           `json:"conns"`
 	Groups   int           `json:"groups"`
 	PerConn  int           `json:"per_conn"` // groups a connection is in
+	Shared   int           `json:"shared"`   // connections in one group, beside the one of all; 0 = Groups and PerConn say
 	Zipf     float64       `json:"zipf"`
 	Rate     float64       `json:"rate"`   // publications (connect: handshakes) due a second; open loop
 	Window   int           `json:"window"` // publications (connect: handshakes) in flight; closed loop. 0 = open
@@ -66,9 +67,10 @@ type Options struct {
 	Loops    int           `json:"loops"`  // event loops of targets that let one choose
 	Login    string        `json:"login"`
 	Users    int           `json:"users"` // distinct users; 0 = one a connection
+	Known    bool          `json:"known"` // connect: all have logged in just before
 	Warmup   time.Duration `json:"warmup_ns"`
 	Duration time.Duration `json:"duration_ns"`
-	Settle   time.Duration `json:"settle_ns"` // idle: between the last login and the first reading
+	Settle   time.Duration `json:"settle_ns"` // idle: between the last login and the first reading; connect: before known users come back
 	Repeat   int           `json:"repeat"`
 	Retries  int           `json:"retries"`     // of a run in which the harness was at fault
 	Patience time.Duration `json:"patience_ns"` // how long nothing may arrive before what is missing counts as lost
