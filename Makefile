@@ -8,7 +8,7 @@ PY          := .venv/bin/python
 GOTEST      := go test -p 2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster test short race e2e autobahn skips rivals test-go test-python test-js lint fuzz bench bench-rivals docs docs-check check hooks
+.PHONY: help build run cluster test short race e2e autobahn skips rivals test-go test-python test-js lint fuzz bench bench-engine bench-rivals docs docs-check check hooks
 
 help: ## print this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -81,6 +81,9 @@ RESULTS ?= bench/results/$(shell date +%F)-$(shell uname -m)-$(shell nproc)cpu
 bench-rivals: build ## install every rival and measure all of them side by side; report in bench/results/
 	bench/rivals/install
 	bin/gatecast bench suite rivals -out $(RESULTS)
+
+bench-engine: build ## the socket engine's budgets, gatecast against raw, in about 25 minutes; exit 1 if one is missed
+	bin/gatecast bench suite engine -out $(RESULTS)-engine
 
 docs: ## write the generated files: config.toml, server/docs/{config,codes,metrics}.md
 	go run ./server/docs/gen

@@ -22,6 +22,7 @@ import (
 type settings struct {
 	result.Options
 	out      string            // directory for result.json and the rest; "" = none
+	budgets  []result.Budget   // of a suite's part
 	binaries map[string]string // of targets, by flag
 	listen   netip.AddrPort    // where agents from elsewhere join
 	host     *agent.Host       // whose agents are the receivers; nil = they are in this process
@@ -70,6 +71,9 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 		"http":  func(n string) { f.BoolVar(&o.HTTP, n, o.HTTP, "publish by HTTP instead of over a socket") },
 		"churn": func(n string) { f.Float64Var(&o.Churn, n, o.Churn, s.churn) },
 		"slow":  func(n string) { f.Float64Var(&o.Slow, n, o.Slow, "share of the receivers that stop reading, 0 to 1") },
+		"policy": func(n string) {
+			f.StringVar(&o.Policy, n, o.Policy, "what gatecast does with messages for who does not read: "+strings.Join(slowPolicies, ", ")+" (default: its own)")
+		},
 		"search": func(n string) {
 			f.StringVar(&o.Search, n, o.Search, "what is searched for: rate or conns; it begins at -rate or -conns")
 		},
@@ -209,6 +213,8 @@ func (s *scenario) check(o *result.Options) error {
 		return &usageError{"-shared must be at least 1, or 0 for -groups and -per-conn"}
 	case o.Slow < 0 || o.Slow >= 1:
 		return &usageError{"-slow is a share of the receivers: 0.1 is a tenth"}
+	case o.Policy != "" && !slices.Contains(slowPolicies, o.Policy):
+		return &usageError{fmt.Sprintf("-policy %q: it is one of %s", o.Policy, strings.Join(slowPolicies, ", "))}
 	case o.Churn < 0 || s.name == "churn" && o.Churn == 0:
 		return &usageError{"-churn must be above 0, or 0 for a soak without"}
 	}

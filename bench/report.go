@@ -58,6 +58,11 @@ func writeTable(w io.Writer, r *result.Result, all bool) error {
 	} else {
 		writeRanking(t, r)
 	}
+	for _, b := range r.Budgets {
+		if held, is := b.Held(r); held {
+			fmt.Fprintf(t, "budget kept: %s; it is %s\n", b, is)
+		}
+	}
 	for _, missed := range r.Missed {
 		fmt.Fprintf(t, "THRESHOLD MISSED: %s\n", missed)
 	}

@@ -17,7 +17,7 @@ import (
 // measure runs the scenario on every target in turns, A B A B, so that what changes on the machine meanwhile meets all alike.
 // Each run has a server of its own. What was measured before an error is kept in the result.
 func measure(ctx context.Context, s *scenario, o settings, targets []target.Target, view *live.View) (*result.Result, error) {
-	r := &result.Result{Scenario: s.name, Title: s.title(o.Options), Cost: s.costOf(o.Options), Options: o.Options}
+	r := &result.Result{Scenario: s.name, Title: s.title(o.Options), Cost: s.costOf(o.Options), Options: o.Options, Budgets: o.budgets}
 	failure := s.refused(o, targets)
 	for repeat := 1; repeat <= o.Repeat && failure == nil; repeat++ {
 		for _, t := range targets {
@@ -51,7 +51,7 @@ func (s *scenario) refused(o settings, targets []target.Target) error {
 func (s *scenario) targetOptions(o settings) target.Options {
 	t := target.Options{
 		Loops: o.Loops, Nodes: o.Nodes, Conns: o.Conns, Groups: o.Groups, PerConn: o.PerConn, Login: o.Login, Users: o.Users, Personal: s.personal,
-		HTTP: o.HTTP, Binaries: o.binaries,
+		HTTP: o.HTTP, Slow: o.Policy, Binaries: o.binaries,
 	}
 	if s.wants != nil {
 		s.wants(&t)

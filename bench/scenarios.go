@@ -166,6 +166,9 @@ func (s *scenario) title(o result.Options) string {
 	if o.Slow > 0 {
 		title += fmt.Sprintf(", %g %% slow", 100*o.Slow)
 	}
+	if o.Policy != "" {
+		title += ", " + o.Policy
+	}
 	if o.Batch > 1 {
 		title += fmt.Sprintf(", %d to a write", o.Batch)
 	}

@@ -23,13 +23,16 @@ import (
 func slow() *scenario {
 	return &scenario{
 		name: "slow", about: "a fanout in which some receivers stop reading for a third of the time", run: slowly,
-		takes: append([]string{"slow", "groups", "per-conn"}, without(publishing, "window")...),
+		takes: append([]string{"slow", "policy", "groups", "per-conn"}, without(publishing, "window")...),
 		cost:  "during/before",
 		defaults: with(func(o *result.Options) {
 			o.Conns, o.Rate, o.Size, o.Slow, o.Duration = 500, 50, 6000, 0.1, 9*time.Second
 		}),
 	}
 }
+
+// slowPolicies are those of gatecast's [[groups]] slow.
+var slowPolicies = []string{"close", "drop_oldest", "drop_newest", "latest"}
 
 // slowly runs it.
 func slowly(ctx context.Context, s *site) (run *result.Run, err error) {

@@ -29,6 +29,11 @@ type suite struct {
 type part struct {
 	scenario string
 	change   func(o *result.Options)
+	budgets  []result.Budget
+}
+
+func of(scenario string, change func(o *result.Options), budgets ...result.Budget) part {
+	return part{scenario, change, budgets}
 }
 
 // What the rivals are: servers that hold a thousand connections with ease, and Python's, which get fewer and slower publications
@@ -43,32 +48,33 @@ var (
 func suites() []suite {
 	return []suite{
 		{"short", "fanout, idle and connect: gatecast against raw, in about three minutes", []part{
-			{"fanout", func(o *result.Options) { o.Duration = 3 * time.Second }},
-			{"fanout", func(o *result.Options) {
+			of("fanout", func(o *result.Options) { o.Duration = 3 * time.Second }),
+			of("fanout", func(o *result.Options) {
 				o.Targets, o.Rate, o.Window, o.Duration = []string{"raw-batch", "gatecast"}, 0, 16, 3*time.Second
-			}},
-			{"connect", func(o *result.Options) { o.Conns = 3000 }},
-			{"idle", func(o *result.Options) { o.Settle, o.Duration, o.Repeat = 2*time.Second, 3*time.Second, 3 }},
+			}),
+			of("connect", func(o *result.Options) { o.Conns = 3000 }),
+			of("idle", func(o *result.Options) { o.Settle, o.Duration, o.Repeat = 2*time.Second, 3*time.Second, 3 }),
 		}},
+		{"engine", "the budgets of the socket engine, gatecast against raw; about 25 minutes, exit 1 if one is missed", engine()},
 		{"rivals", "every rival that make bench-rivals installs: fanout, connect, idle; under 30 minutes", []part{
-			{"fanout", func(o *result.Options) { o.Targets, o.Repeat, o.Duration = compiled, 3, 4*time.Second }},
-			{"fanout", func(o *result.Options) {
+			of("fanout", func(o *result.Options) { o.Targets, o.Repeat, o.Duration = compiled, 3, 4*time.Second }),
+			of("fanout", func(o *result.Options) {
 				o.Targets, o.Repeat, o.Duration, o.Rate, o.Window = compiled, 3, 3*time.Second, 0, 16
-			}},
-			{"fanout", func(o *result.Options) {
+			}),
+			of("fanout", func(o *result.Options) {
 				o.Targets, o.Repeat, o.Duration, o.HTTP = posters, 3, 4*time.Second, true
-			}},
-			{"fanout", func(o *result.Options) {
+			}),
+			of("fanout", func(o *result.Options) {
 				o.Targets, o.Repeat, o.Duration, o.Conns, o.Rate = python, 3, 4*time.Second, 500, 4
-			}},
-			{"connect", func(o *result.Options) { o.Targets, o.Repeat, o.Conns = compiled, 3, 3000 }},
-			{"connect", func(o *result.Options) { o.Targets, o.Repeat, o.Conns = python, 3, 500 }},
-			{"idle", func(o *result.Options) {
+			}),
+			of("connect", func(o *result.Options) { o.Targets, o.Repeat, o.Conns = compiled, 3, 3000 }),
+			of("connect", func(o *result.Options) { o.Targets, o.Repeat, o.Conns = python, 3, 500 }),
+			of("idle", func(o *result.Options) {
 				o.Targets, o.Repeat, o.Settle, o.Duration = compiled, 3, 3*time.Second, 3*time.Second
-			}},
-			{"idle", func(o *result.Options) {
+			}),
+			of("idle", func(o *result.Options) {
 				o.Targets, o.Repeat, o.Conns, o.Settle, o.Duration = python, 3, 500, 3*time.Second, 3*time.Second
-			}},
+			}),
 		}},
 	}
 }
@@ -191,7 +197,7 @@ func (s suite) jobs(o settings) (jobs []job, err error) {
 		if err != nil {
 			return nil, err
 		}
-		j := job{scenario: sc, settings: settings{Options: sc.defaults, out: o.out, binaries: o.binaries}}
+		j := job{scenario: sc, settings: settings{Options: sc.defaults, out: o.out, binaries: o.binaries, budgets: p.budgets}}
 		p.change(&j.settings.Options)
 		if o.Repeat > 0 {
 			j.settings.Repeat = o.Repeat

@@ -3,6 +3,7 @@
 package result
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -37,10 +38,39 @@ type Result struct {
 	Valid     bool     `json:"valid"`
 	Partial   bool     `json:"partial"`
 	Failure   string   `json:"failure,omitempty"` // why it is partial
+	Budgets   []Budget `json:"budgets,omitempty"`
 	Missed    []string `json:"missed"`
 	Runs      []*Run   `json:"runs"`      // in the order they were made
 	Discarded []*Run   `json:"discarded"` // made again, because the harness was at fault, never the target
 	Summary   []Stat   `json:"summary"`   // empty unless valid
+}
+
+// Budget is a bound of a target's median: of its ratio to the first target, or of the value itself.
+type Budget struct {
+	Target string  `json:"target"`
+	Metric string  `json:"metric"`
+	Ratio  float64 `json:"ratio,omitempty"` // at most; 0 = the value is bounded
+	Value  float64 `json:"value,omitempty"` // at most
+}
+
+// String says what is allowed.
+func (b Budget) String() string {
+	if b.Ratio > 0 {
+		return fmt.Sprintf("%s of %s at most %.2f of the first target's", b.Metric, b.Target, b.Ratio)
+	}
+	return fmt.Sprintf("%s of %s at most %s", b.Metric, b.Target, Human(b.Metric, b.Value))
+}
+
+// Held says whether the result keeps the budget, and what it is.
+func (b Budget) Held(r *Result) (held bool, is string) {
+	s, ok := r.Stat(b.Target, b.Metric)
+	switch {
+	case !ok:
+		return false, "not measured"
+	case b.Ratio > 0:
+		return s.Ratio <= b.Ratio, fmt.Sprintf("%.2f", s.Ratio)
+	}
+	return s.Median <= b.Value, Human(b.Metric, s.Median)
 }
 
 // Options are those of a scenario. See the command's -h for what each means.
@@ -58,6 +88,7 @@ type Options struct {
 	HTTP     bool          `json:"http"`   // publish by HTTP
 	Churn    float64       `json:"churn"`  // churn: joins and leaves a second; soak: reconnections a second
 	Slow     float64       `json:"slow"`   // slow: share of the receivers that stop reading
+	Policy   string        `json:"policy"` // slow: what the target does with messages for them; "" = its default
 	How      string        `json:"how"`    // reconnect: kill or drain
 	Search   string        `json:"search"` // search: rate or conns
 	Most     float64       `json:"most"`   // search: where it ends
@@ -234,6 +265,11 @@ func (r *Result) Summarise() {
 		}
 		for _, m := range r.Runs[slices.IndexFunc(r.Runs, func(run *Run) bool { return run.Target == t })].Metrics {
 			r.Summary = append(r.Summary, r.stat(t, targets[0], m))
+		}
+	}
+	for _, b := range r.Budgets {
+		if held, is := b.Held(r); !held {
+			r.Missed = append(r.Missed, fmt.Sprintf("%s: %s; it is %s", r.Title, b, is))
 		}
 	}
 }

@@ -77,6 +77,30 @@ func TestAThresholdIsHeldAgainstTheMedian(t *testing.T) {
 	}
 }
 
+func TestBudgetsAreHeldAgainstTheMedians(t *testing.T) {
+	for _, c := range []struct {
+		budget Budget
+		missed string // "" = kept
+	}{
+		{Budget{Target: "server", Metric: "server-ns/delivery", Ratio: 2}, ""},
+		{Budget{Target: "server", Metric: "server-ns/delivery", Ratio: 1.99}, "a title: server-ns/delivery of server at most 1.99 of the first target's; it is 2.00"},
+		{Budget{Target: "server", Metric: "server-ns/delivery", Value: 30}, ""},
+		{Budget{Target: "server", Metric: "server-ns/delivery", Value: 29}, "a title: server-ns/delivery of server at most 29 ns; it is 30 ns"},
+		{Budget{Target: "server", Metric: "other", Value: 1}, "a title: other of server at most 1; it is not measured"},
+	} {
+		r := paired([2]float64{10, 20}, [2]float64{10, 30}, [2]float64{500, 900})
+		r.Budgets = []Budget{c.budget}
+		r.Summarise()
+		want := []string{}
+		if c.missed != "" {
+			want = append(want, c.missed)
+		}
+		if !reflect.DeepEqual(r.Missed, want) {
+			t.Errorf("%v: missed %q, want %q", c.budget, r.Missed, want)
+		}
+	}
+}
+
 func TestListsAreNeverNullInJSON(t *testing.T) {
 	empty := &Result{}
 	r := paired([2]float64{10, 20})

@@ -74,6 +74,10 @@ to        = "authenticated"
 subscribe = ["bench.>"]
 publish   = ["bench.>"]
 `
+	slowConfig = `[[groups]]
+pattern = "bench.>"
+slow    = %q
+`
 	anonymousConfig = `[[grants]]
 to        = "anonymous"
 subscribe = ["bench.>"]
@@ -201,6 +205,9 @@ func (g *gatecastInstance) startNode(n int, cluster string) error {
 	}
 	if g.opts.Login == codec.LoginAnonymous {
 		more += anonymousConfig
+	}
+	if g.opts.Slow != "" {
+		more += fmt.Sprintf(slowConfig, g.opts.Slow)
 	}
 	if g.raw {
 		more += routeConfig

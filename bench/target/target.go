@@ -37,6 +37,7 @@ type Options struct {
 	Moves    bool   // clients join and leave while connected
 	Speaks   bool   // clients publish, each to its own groups
 	Silent   bool   // nobody publishes
+	Slow     string // what becomes of messages for who does not read: a policy of gatecast's; "" = its default
 
 	Binaries map[string]string // by target: path of a program given by flag
 }
