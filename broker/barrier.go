@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"strconv"
 	"time"
 )
@@ -25,6 +26,7 @@ type barrier struct {
 	begun   time.Time
 	asked   time.Time // last
 	adds    []*interest
+	settled func(error)         // of Settle, nil for a barrier of adds
 	waiting map[string]struct{} // tokens of the peers that have not answered
 }
 
@@ -52,9 +54,14 @@ func (b *Broker) beginBarrier() {
 	if len(b.queue) == 0 {
 		return
 	}
-	now := time.Now()
-	br := &barrier{begun: now, asked: now, adds: b.queue, waiting: make(map[string]struct{}, len(b.peers))}
+	b.ask(&barrier{adds: b.queue})
 	b.queue = nil
+}
+
+// ask begins br. mu is held; settle follows if there may be no peers.
+func (b *Broker) ask(br *barrier) {
+	br.begun = time.Now()
+	br.asked, br.waiting = br.begun, make(map[string]struct{}, len(b.peers))
 	b.barrierID++
 	b.barriers[b.barrierID] = br
 	for _, p := range b.peers {
@@ -62,6 +69,28 @@ func (b *Broker) beginBarrier() {
 	}
 	for token := range br.waiting {
 		b.askSync(b.barrierID, token)
+	}
+}
+
+// Settle returns when every message that was published before the call, on any node, has been handed to [Handler.Deliver] here, if its
+// group has members; or with an error when a node does not answer in time. Answers to a barrier come behind what their node had published;
+// what was published here was handed over at once.
+func (b *Broker) Settle(ctx context.Context) error {
+	answered := make(chan error, 1)
+	b.mu.Lock()
+	if !b.serving {
+		b.mu.Unlock()
+		return ErrUnavailable
+	}
+	b.ask(&barrier{settled: func(err error) { answered <- err }})
+	done := b.settle()
+	b.mu.Unlock()
+	done.call()
+	select {
+	case err := <-answered:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -114,6 +143,9 @@ func (b *Broker) settle() (out told) {
 		}
 		delete(b.barriers, id)
 		b.count.barrier(time.Since(br.begun))
+		if br.settled != nil {
+			out = append(out, func() { br.settled(nil) })
+		}
 		for _, it := range br.adds {
 			if it.state != pending {
 				continue
@@ -154,11 +186,20 @@ func (b *Broker) expireBarriers(now time.Time) {
 		for token := range br.waiting {
 			b.log.Warn("a node does not answer", "node", token, "groups", len(br.adds))
 		}
-		out = append(out, b.fail(br.adds, ErrTimeout)...)
+		out = append(out, b.failBarrier(br, ErrTimeout)...)
 	}
 	out = append(out, b.settle()...)
 	b.mu.Unlock()
 	out.call()
+}
+
+// failBarrier ends br with an error. mu is held.
+func (b *Broker) failBarrier(br *barrier, err error) told {
+	out := b.fail(br.adds, err)
+	if br.settled != nil {
+		out = append(out, func() { br.settled(err) })
+	}
+	return out
 }
 
 // fail undoes adds. mu is held.
@@ -174,7 +215,7 @@ func (b *Broker) fail(adds []*interest, err error) (out told) {
 // failAll undoes every add that is not ready, when the link is lost. mu is held.
 func (b *Broker) failAll(err error) (out told) {
 	for id, br := range b.barriers {
-		out = append(out, b.fail(br.adds, err)...)
+		out = append(out, b.failBarrier(br, err)...)
 		delete(b.barriers, id)
 	}
 	out = append(out, b.fail(b.queue, err)...)

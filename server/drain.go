@@ -2,13 +2,14 @@ package server
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
-// Drain begins to leave politely and returns at once; Drained tells when it is done.
+// Drain begins to leave politely and returns at once: whoever waits for Draining calls Leave.
 //
-//	not ready ─ drain.delay ─► stop accepting ─► close the conns, evenly over drain.window, each with 4200 and a
-//	random time to come back ─► flush ─► the broker leaves the cluster
+//	not ready ─ drain.delay ─► stop accepting ─► hand over what was published ─► close the conns, evenly over drain.window,
+//	each with 4200 and a random time to come back ─► flush ─► the broker leaves the cluster
 func (n *Node) Drain() {
 	n.drainOnce.Do(func() { close(n.draining) })
 }
@@ -23,6 +24,7 @@ func (n *Node) Leave(ctx context.Context) error {
 	wait(ctx, n.opts.drain.Delay)
 	n.refusing.Store(true)
 	n.engine.StopAccepting()
+	n.settle(ctx)
 	n.closeEvenly(ctx)
 	last, cancel := context.WithTimeout(ctx, lastWords)
 	defer cancel()
@@ -31,50 +33,89 @@ func (n *Node) Leave(ctx context.Context) error {
 	return n.broker.Drain(ctx)
 }
 
-// lastWords is how long the last conns have to take what was sent to them.
-const lastWords = 5 * time.Second
-
-// drainStep is how often a batch of conns is closed.
-const drainStep = 20 * time.Millisecond
-
-// closeEvenly spreads the ends of all conns over the window.
-func (n *Node) closeEvenly(ctx context.Context) {
-	begin, window := time.Now(), n.opts.drain.Window
-	e := ending{code: closeDrain, reason: "this node is going away; reconnect to another", word: "drain", retryMax: retryMaxMS}
-	for {
-		part := 1.0
-		if window > 0 {
-			part = min(1, float64(time.Since(begin))/float64(window))
-		}
-		n.onLoops(func(o *owner) { o.endUpTo(part, e) })
-		if part >= 1 || n.conns.Load() == 0 || !wait(ctx, drainStep) {
-			return
-		}
+// settle sees to it that messages whose senders were told ok are queued for the conns here before the first of them is closed: the loops
+// get what Settle waits for before they get anything of closeEvenly.
+func (n *Node) settle(ctx context.Context) {
+	if n.conns.Load() == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	if err := n.broker.Settle(ctx); err != nil {
+		n.log.Warn("drain: conns may miss messages that were on their way", "err", err)
 	}
 }
 
-// endUpTo ends conns until the part of those that were there at the first call is gone; 1 is all there are.
-func (o *owner) endUpTo(part float64, e ending) {
-	d := &o.drain
-	if !d.begun {
-		d.begun, d.total = true, o.live()
-	}
-	for target := int(part * float64(d.total)); d.next < len(o.logins) && (d.ended < target || part >= 1); d.next++ {
-		if o.endDrained(uint32(d.next), e) {
-			d.ended++
-		}
-	}
-	if part >= 1 { // what came behind the walk
-		for slot := range o.logins {
-			o.endDrained(uint32(slot), e)
+const (
+	settleWithin = 2 * time.Second       // for nodes that do not answer
+	lastWords    = 5 * time.Second       // the last conns have to take what was sent to them
+	drainStep    = 20 * time.Millisecond // how often some conns are closed
+)
+
+// A loop that was held up, or a whole machine, closes no crowd at once to make up for it, but hurries a little for a while, so the end may
+// come after the window. catchUp later than that, what is left goes at once.
+const (
+	drainHurry = 1.5           // times the even rate
+	drainOwed  = 3 * drainStep // that much of the time since the last step counts
+	catchUp    = 3 * time.Second
+)
+
+// closeEvenly spreads the ends of all conns over the window.
+func (n *Node) closeEvenly(ctx context.Context) {
+	begin := time.Now()
+	e := ending{code: closeDrain, reason: "this node is going away; reconnect to another", word: "drain", retryMax: retryMaxMS}
+	for {
+		var left atomic.Bool
+		n.onLoops(func(o *owner) {
+			if !o.drain.step(o, time.Since(begin), n.opts.drain.Window, e) {
+				left.Store(true)
+			}
+		})
+		if !left.Load() || n.conns.Load() == 0 || !wait(ctx, drainStep) {
+			return
 		}
 	}
 }
 
 // drainWalk is how far a loop's drain has come.
 type drainWalk struct {
-	begun              bool
-	next, ended, total int // slot to look at; conns ended; conns there at the begin
+	begun        bool
+	total, ended int           // conns there at the begin; ended by the walk
+	next         int           // slot to look at
+	due          float64       // conns that should be ended by now
+	at           time.Duration // of the last step
+}
+
+// step ends the conns that are due at a time since the begin, and tells whether all are.
+func (d *drainWalk) step(o *owner, since, window time.Duration, e ending) (done bool) {
+	if !d.begun {
+		d.begun, d.total = true, o.live()
+	}
+	for due := d.advance(since, window); d.next < len(o.logins) && d.ended < due; d.next++ {
+		if o.endDrained(uint32(d.next), e) {
+			d.ended++
+		}
+	}
+	if since < window || d.due < float64(d.total) {
+		return false
+	}
+	for slot := range o.logins { // what came behind the walk
+		o.endDrained(uint32(slot), e)
+	}
+	return true
+}
+
+// advance returns how many conns should be ended at a time since the begin.
+func (d *drainWalk) advance(since, window time.Duration) int {
+	if window <= 0 || since >= window+catchUp {
+		d.due = float64(d.total)
+	} else {
+		even := float64(d.total) * min(1, float64(since)/float64(window))
+		most := drainHurry * float64(d.total) * float64(min(since-d.at, drainOwed)) / float64(window)
+		d.due = min(even, d.due+most)
+	}
+	d.at = since
+	return int(d.due)
 }
 
 // live counts the conns that are not closing.

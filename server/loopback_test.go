@@ -19,6 +19,8 @@ type loopback struct {
 	count   map[string]int
 	down    bool
 	natives []broker.NativeUser
+
+	onTheWay *broker.Message // published, and delivered by Settle; nil = nothing
 }
 
 func (b *loopback) Publish(m *broker.Message) error {
@@ -111,6 +113,19 @@ func (b *loopback) setDown(down bool) {
 	b.down = down
 	b.mu.Unlock()
 	b.node.State(!down, "the test said so")
+}
+
+// Settle delivers what is on the way.
+func (b *loopback) Settle(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down {
+		return broker.ErrUnavailable
+	}
+	if b.onTheWay != nil {
+		b.node.Deliver(b.onTheWay)
+	}
+	return nil
 }
 
 func (b *loopback) AskAll(ctx context.Context, verb string, body []byte) ([]broker.Answer, error) {

@@ -40,6 +40,8 @@ type Broker interface {
 	Interest
 	Cluster
 	NativeDoor
+	// Settle waits until all that was published before, on any node, has come to Deliver.
+	Settle(ctx context.Context) error
 	// Drain finishes what is in hand and takes no more.
 	Drain(ctx context.Context) error
 	// Close ends everything.

@@ -90,6 +90,21 @@ func Suite(t *testing.T, nodes []*Node, request func(t testing.TB, node int, sub
 		}
 	})
 
+	t.Run("a settled node has been handed what was published before", func(t *testing.T) {
+		const n = 2000
+		first.JoinWait(t, "settled")
+		for i := range n {
+			last.Send(t, "settled", fmt.Sprint(i))
+		}
+		if err := first.Settle(t.Context()); err != nil {
+			t.Fatalf("Settle: %v", err)
+		}
+		if got := len(first.Messages("settled")); got != n {
+			t.Errorf("%d of %d messages were handed over", got, n)
+		}
+		first.Leave("settled")
+	})
+
 	t.Run("many joins of one group at once are all told", func(t *testing.T) {
 		var done sync.WaitGroup
 		for range 200 {

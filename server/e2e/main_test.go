@@ -17,8 +17,9 @@ const roleVar = "GATECAST_E2E_ROLE"
 // roles are the programs the test binary can be: each reads its orders from standard input, answers on
 // standard output and ends when its input does.
 var roles = map[string]func() error{
-	"broker": runBroker,
-	"crowd":  runCrowd,
+	"broker":  runBroker,
+	"crowd":   runCrowd,
+	"leavers": runLeavers,
 }
 
 func TestMain(m *testing.M) {
