@@ -119,7 +119,7 @@ func (a *rawAcceptor) acceptAll() error {
 			a.refuse(accept, &fd, &err)
 			fallthrough
 		case err != syscall.ECONNABORTED:
-			if !a.engine.pause(acceptPause) {
+			if !a.engine.pause(acceptPause) || a.closed() {
 				return nil
 			}
 		}
