@@ -32,6 +32,8 @@ type Config struct {
 	Static  Static // nil serves no pages
 	Log     *slog.Logger
 	Version string
+
+	wall func() time.Time // nil = time.Now; tests set the clock
 }
 
 // Broker is what a node needs of package broker.
@@ -95,6 +97,7 @@ type Node struct {
 	messageCarrier bool
 	static         Static
 	started        time.Time
+	wall           func() time.Time // the wall clock, which may be set; only for times that others have given by it
 	version        string
 
 	origins     atomic.Pointer[authn.OriginPolicy]
@@ -184,9 +187,12 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 	n := &Node{
 		opts:  nodeOptions{Options: c.Server, drain: c.Drain, authTimeout: c.Authn.Timeout, revalidate: c.Authn.Revalidate},
 		log:   c.Log,
-		chain: c.Chain, static: c.Static, version: c.Version, started: time.Now(),
+		chain: c.Chain, static: c.Static, version: c.Version, started: time.Now(), wall: c.wall,
 		rejectHTTP: c.Authn.Reject == authn.RejectHTTP,
 		draining:   make(chan struct{}), stopped: make(chan struct{}), brokerReady: make(chan struct{}),
+	}
+	if n.wall == nil {
+		n.wall = time.Now
 	}
 	for _, carrier := range c.Authn.Carriers {
 		n.messageCarrier = n.messageCarrier || carrier == string(authn.CarrierMessage)

@@ -46,6 +46,7 @@ type owner struct {
 	expired  []*authn.Identity // scratch of a tick: sessions whose time is over
 	slow     []uint32          // scratch: members that a delivery found slow
 	now      time.Duration     // since the node's start, read once for each socket's bytes
+	wall     int64             // unix seconds at the last tick, 0 = none yet
 
 	drain drainWalk
 }

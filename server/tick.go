@@ -12,6 +12,9 @@ import (
 // A conn has no timer. Its entry in due is the tick (second) at which something may have to be done for it: the
 // earliest of its deadlines. Once a second the owner walks that array, 4 bytes a conn, and looks at the
 // conns that are due.
+//
+// Ticks are seconds that passed for the loop, whatever the wall clock says. A login ends by the wall clock, for so its issuer meant it: when
+// that is set, or the machine stood still, these deadlines are made anew.
 
 // pongWait is how long a ping may stay unanswered, in seconds.
 const pongWait = 10
@@ -24,8 +27,16 @@ func (o *owner) deadline(d time.Duration) uint32 {
 	return o.loop.Now() + uint32(math.Ceil(d.Seconds())) + 1 // ticks are not aligned to the conn's second
 }
 
+// clockStep is by how many seconds more or less than a tick the wall clock may go between two ticks.
+const clockStep = 2
+
 // Tick implements [loop.Handler].
 func (o *owner) Tick(now uint32) {
+	wall := o.node.wall().Unix()
+	if since := wall - o.wall; o.wall != 0 && (since > 1+clockStep || since < 1-clockStep) {
+		o.attendExpiring()
+	}
+	o.wall = wall
 	for slot := range o.due {
 		if o.due[slot] <= now {
 			o.loop.Blame(uint32(slot))
@@ -64,7 +75,7 @@ func (o *owner) dueNow(slot uint32, c *conn, now uint32) {
 func (o *owner) dueOpen(slot uint32, c *conn, now uint32) {
 	limits := o.node.bounds.Load()
 	switch {
-	case c.expires != 0 && time.Now().Unix() >= c.expires:
+	case c.expires != 0 && o.node.wall().Unix() >= c.expires:
 		if id := o.logins[slot].Identity; id.SessionHash != "" && !c.is(flagExpiring) { // a site may extend its sessions
 			c.flags |= flagExpiring
 			o.expired = append(o.expired, id)
@@ -120,13 +131,22 @@ func (o *owner) attend(slot uint32, c *conn) {
 		}
 	}
 	if c.expires != 0 {
-		left := max(c.expires-time.Now().Unix(), 0)
+		left := max(c.expires-o.node.wall().Unix(), 0)
 		next = min(next, now+uint32(min(left, math.MaxInt32)))
 	}
 	if limit := o.node.bounds.Load().MessageTimeout; c.partialAt != 0 && limit > 0 {
 		next = min(next, c.partialAt+uint32(math.Ceil(limit.Seconds()))+1)
 	}
 	o.due[slot] = max(next, now+1)
+}
+
+// attendExpiring looks again at the deadlines of all logins that end by themselves.
+func (o *owner) attendExpiring() {
+	for slot := range o.due {
+		if c := o.conns.at(uint32(slot)); c.expires != 0 && !c.is(flagExpiring) {
+			o.attend(uint32(slot), c)
+		}
+	}
 }
 
 // setExpiry notes when the login ends by itself.
