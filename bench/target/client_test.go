@@ -229,6 +229,7 @@ func moves(t *testing.T, in Instance, c codec.Codec) {
 	}
 	publish(0)
 	member.gets(1, 1)
+	other.until("both messages", func() bool { return len(other.stamps) == 2 }) // none is on its way when the member moves
 	for turn := range 3 {
 		joined, left := member.joined, member.left
 		member.send(mover.Leave(nil, 1))
