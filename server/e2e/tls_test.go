@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"math"
 	"math/big"
 	"net"
 	"os"
@@ -118,6 +119,131 @@ func TestRenewedCertificate(t *testing.T) {
 	old.add("room.tls")
 	old.groupSend("room.tls", "hello")
 	young.wantData("room.tls", "hello")
+}
+
+// dialTLS opens a native socket of a user over conn, which it handshakes on.
+func dialTLS(t testing.TB, n *node, conn net.Conn, pool *x509.CertPool, user string) *socket {
+	t.Helper()
+	t.Cleanup(func() { conn.Close() })
+	s, err := upgrade(tls.Client(conn, &tls.Config{RootCAs: pool, ServerName: "localhost"}), n.addr, "/ws", bearer(token(t, user)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.t, s.user = t, user
+	s.conID = s.must("welcome").str("conn")
+	return s
+}
+
+// bytewise writes one byte at a time.
+type bytewise struct{ net.Conn }
+
+func (c bytewise) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		_, err = c.Conn.Write(b[n : n+1])
+		n++
+	}
+	return n, err
+}
+
+// TestTLSByteByByte: handshakes and records that come a byte at a time are read as others are.
+func TestTLSByteByByte(t *testing.T) {
+	t.Parallel()
+	cert, key, pool := certificate(t)
+	n := startNode(t, "a", conf{"server.tls.cert": cert, "server.tls.key": key})
+	s := dialTLS(t, n, bytewise{(&attacker{t, n}).raw()}, pool, "kim")
+	s.add("room.bytes")
+	s.groupSend("room.bytes", "ü")
+	s.wantData("room.bytes", "ü")
+	s.leave()
+}
+
+// clientHello is what a TLS client says first.
+func clientHello(t testing.TB) []byte {
+	t.Helper()
+	near, far := net.Pipe()
+	done := make(chan struct{})
+	go func() { // ends when far is closed
+		defer close(done)
+		tls.Client(near, &tls.Config{ServerName: "localhost"}).Handshake()
+		near.Close()
+	}()
+	b := make([]byte, 4096)
+	n, err := far.Read(b)
+	far.Close()
+	<-done
+	if err != nil || n < 100 {
+		t.Fatalf("a ClientHello of %d bytes: %v", n, err)
+	}
+	return b[:n]
+}
+
+// TestHostileTLS: who misuses TLS is gone within its timeouts, disturbs nobody, and leaves nothing behind.
+func TestHostileTLS(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	cert, key, pool := certificate(t)
+	n := startNode(t, "a", conf{
+		"server.tls.cert": cert, "server.tls.key": key, "server.limits.handshake_timeout": "1s", "server.limits.message_timeout": "1s",
+	})
+	h := &attacker{t, n}
+	by := &bystander{socket: dialTLS(t, n, h.raw(), pool, "bystander"), group: "room.bystander"}
+	by.add(by.group)
+	hello := clientHello(t)
+	secure := func() *tls.Conn {
+		c := tls.Client(h.raw(), &tls.Config{RootCAs: pool, ServerName: "localhost"})
+		if err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	before := n.settled(t, 1, math.Inf(1))
+	for _, attack := range []struct {
+		name string
+		do   func()
+	}{
+		{"silent", func() { h.raw() }},
+		{"half a ClientHello", func() { h.raw().Write(hello[:len(hello)/2]) }},
+		{"a ClientHello of a byte now and then", func() {
+			c := h.raw()
+			go drip(c, hello[:6], []byte{0}) // ends with the conn
+		}},
+		{"a ClientHello and no more", func() { h.raw().Write(hello) }},
+		{"a ClientHello, then a reset", func() {
+			c := h.raw()
+			c.Write(hello)
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}},
+		{"a record of no TLS", func() { h.raw().Write([]byte("\x16\x03\x01\xff\xff" + strings.Repeat("x", 70000))) }},
+		{"HTTP without TLS", func() { h.raw().Write(append(upgradeLines(nil), "\r\n"...)) }},
+		{"silent behind the handshake", func() { secure() }},
+		{"half a header block", func() { secure().Write(upgradeLines(nil)) }},
+		{"a broken record in the middle", func() {
+			raw := h.raw()
+			dialTLS(t, n, raw, pool, "mallory")
+			raw.Write([]byte("\x17\x03\x03\x00\x20" + strings.Repeat("x", 32)))
+		}},
+		{"half a frame", func() {
+			s := dialTLS(t, n, h.raw(), pool, "mallory")
+			s.write(appendFrame(nil, 0x80|opText, []byte(`{"op":"ping"}`))[:5])
+		}},
+		{"the end in the middle of a record", func() {
+			raw := h.raw()
+			dialTLS(t, n, raw, pool, "mallory")
+			raw.Write([]byte("\x17\x03\x03\x01\x00half"))
+			raw.(*net.TCPConn).CloseWrite()
+		}},
+	} {
+		attack.do()
+		by.echo()
+	}
+	n.waitConns(t, 1) // none of them closed its socket but the one that reset it
+	by.echo()
+	after := n.settled(t, 1, before.heap+6e6)
+	if after.goroutines > before.goroutines+4 || after.descriptors > before.descriptors+1 || after.heap > before.heap+6e6 {
+		t.Errorf("something leaked: before %+v, after %+v", before, after)
+	}
+	by.leave()
 }
 
 // certificate makes a key and a certificate of localhost that signs itself.
