@@ -7,7 +7,8 @@
 //	run.go        for each repeat, for each target: start it, run the scenario, stop it (A B A B); again if the harness was at fault
 //	fanout.go     crew connects ─► publisher publishes ─► receivers count and time ─► ledger must balance
 //	echo.go       the same, but the receivers publish · groups.go, notify.go: fanouts with other plans
-//	slow.go       some receivers stop reading · churn.go: members leave and come back · selfcheck.go: is raw a yardstick
+//	slow.go       some receivers stop reading · flood.go: strangers ask for handshakes · churn.go: members leave and come back
+//	selfcheck.go  is raw a yardstick
 //	cluster.go    published on one node, received on all · reconnect.go: a node goes and comes back · soak.go, search.go
 //	connect.go    connect: times handshakes · idle: memory and CPU of connections that rest
 //	meter.go      CPU and memory of target and harness, each second · inside.go: the kernel's memory, Go's runtime
@@ -22,6 +23,7 @@
 //	plan/       which client is in which groups, and what is published where
 //	crew/       the receivers: swarm, ledger and histograms, in one process
 //	agent/      a crew spread over processes and machines
+//	flooder/    handshakes that nobody wants, from a process of its own
 //	swarm/      the clients: one epoll loop, raw descriptors
 //	load/       the publisher: open loop by due times, or a closed window
 //	ledger/     stamps in payloads; lost, duplicated, reordered, wrong group

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatecast/gatecast/bench/agent"
 	"github.com/gatecast/gatecast/bench/compare"
+	"github.com/gatecast/gatecast/bench/flooder"
 	"github.com/gatecast/gatecast/bench/live"
 	"github.com/gatecast/gatecast/bench/result"
 	"github.com/gatecast/gatecast/bench/target"
@@ -85,6 +86,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return compare.RunGate(ctx, rest, o.declarePrograms, again, stdout, stderr)
 	case agent.Command:
 		return exitOK, joinAgents(ctx, args[1:], stderr)
+	case flooder.Command:
+		return exitOK, flooder.Serve(ctx, os.Stdin, stdout)
 	case selfcheckCommand:
 		return selfcheck(ctx, rest, stdout, stderr)
 	case target.BareCommand:

@@ -74,6 +74,12 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 		"policy": func(n string) {
 			f.StringVar(&o.Policy, n, o.Policy, "what gatecast does with messages for who does not read: "+strings.Join(slowPolicies, ", ")+" (default: its own)")
 		},
+		"flood": func(n string) {
+			f.Float64Var(&o.Flood, n, o.Flood, "handshakes due a second in the second third of the time")
+		},
+		"limit": func(n string) {
+			f.IntVar(&o.Limit, n, o.Limit, "handshakes a second that the target is told to accept, if it can be told; receivers log in at half of it")
+		},
 		"search": func(n string) {
 			f.StringVar(&o.Search, n, o.Search, "what is searched for: rate or conns; it begins at -rate or -conns")
 		},
@@ -215,6 +221,8 @@ func (s *scenario) check(o *result.Options) error {
 		return &usageError{"-slow is a share of the receivers: 0.1 is a tenth"}
 	case o.Policy != "" && !slices.Contains(slowPolicies, o.Policy):
 		return &usageError{fmt.Sprintf("-policy %q: it is one of %s", o.Policy, strings.Join(slowPolicies, ", "))}
+	case takes("flood") && (o.Flood*(o.Duration/3).Seconds() < 1 || o.Limit < 1):
+		return &usageError{"-flood must make for a handshake in a third of -duration, and -limit be at least 1"}
 	case o.Churn < 0 || s.name == "churn" && o.Churn == 0:
 		return &usageError{"-churn must be above 0, or 0 for a soak without"}
 	}

@@ -51,7 +51,7 @@ func (s *scenario) refused(o settings, targets []target.Target) error {
 func (s *scenario) targetOptions(o settings) target.Options {
 	t := target.Options{
 		Loops: o.Loops, Nodes: o.Nodes, Conns: o.Conns, Groups: o.Groups, PerConn: o.PerConn, Login: o.Login, Users: o.Users, Personal: s.personal,
-		HTTP: o.HTTP, Slow: o.Policy, Binaries: o.binaries,
+		HTTP: o.HTTP, Slow: o.Policy, Handshakes: o.Limit, Binaries: o.binaries,
 	}
 	if s.wants != nil {
 		s.wants(&t)

@@ -92,6 +92,7 @@ func allScenarios() []*scenario {
 		notify(),
 		echo(),
 		slow(),
+		flood(),
 		churn(),
 		cluster(),
 		{
@@ -168,6 +169,9 @@ func (s *scenario) title(o result.Options) string {
 	}
 	if o.Policy != "" {
 		title += ", " + o.Policy
+	}
+	if o.Flood > 0 {
+		title += fmt.Sprintf(", %g handshakes/s of %d allowed", o.Flood, o.Limit)
 	}
 	if o.Batch > 1 {
 		title += fmt.Sprintf(", %d to a write", o.Batch)

@@ -3,9 +3,11 @@
 package benchtest
 
 import (
+	"bufio"
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -22,6 +24,9 @@ import (
 // serve is one connection, of a member or of a publisher.
 func (s *Server) serve(conn net.Conn) {
 	defer conn.Close()
+	if !s.admitted(conn) {
+		return
+	}
 	path := ""
 	m := &member{conn: conn, out: make(chan frames, cmp.Or(s.faults.Queue, queued)), gone: make(chan struct{})}
 	defer close(m.gone)
@@ -52,6 +57,21 @@ func (s *Server) serve(conn net.Conn) {
 			}
 		}
 	}
+}
+
+// admitted counts a handshake, and tells whether it is to be served. One that is not is over.
+func (s *Server) admitted(conn net.Conn) bool {
+	s.mu.Lock()
+	s.asked++
+	refused := s.faults.Admit > 0 && s.asked > s.faults.Admit
+	s.mu.Unlock()
+	if !refused {
+		return true
+	}
+	if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil && s.faults.Otherwise == Refuse {
+		_, _ = io.WriteString(conn, "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n")
+	}
+	return false
 }
 
 // native is the path of Gatecast's own protocol.

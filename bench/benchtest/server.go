@@ -28,13 +28,24 @@ type Faults struct {
 	StallAfter      int           // the server stops at this message …
 	StallFor        time.Duration // … for so long
 
-	GhostEvery   int  // one leave in so many is confirmed, and the next message of the group comes all the same
-	DeafEvery    int  // one join in so many is confirmed, and the next message of the group does not come
-	CloseSlow    bool // who does not read is closed, not spared messages
-	WaitForSlow  bool // who does not read holds up everybody
-	DisturbFirst bool // while somebody does not read, every message to the first member that does comes 50 ms late
-	Queue        int  // messages that may wait for a member that does not read; more are not kept. 0 = many
+	GhostEvery   int       // one leave in so many is confirmed, and the next message of the group comes all the same
+	DeafEvery    int       // one join in so many is confirmed, and the next message of the group does not come
+	CloseSlow    bool      // who does not read is closed, not spared messages
+	WaitForSlow  bool      // who does not read holds up everybody
+	DisturbFirst bool      // while somebody does not read, every message to the first member that does comes 50 ms late
+	Admit        int       // handshakes that are served; what becomes of further ones says Otherwise. 0 = all
+	Otherwise    Otherwise // refused by default
+
+	Queue int // messages that may wait for a member that does not read; more are not kept. 0 = many
 }
+
+// Otherwise is what becomes of handshakes that are not admitted.
+type Otherwise int
+
+const (
+	Refuse Otherwise = iota // with 503
+	HangUp                  // without a word
+)
 
 // sendBuffer is the kernel's room for a member, with a Queue.
 const sendBuffer = 64 << 10
@@ -64,6 +75,7 @@ type Server struct {
 	members []*member
 	joins   int
 	leaves  int
+	asked   int // handshakes
 }
 
 type member struct {

@@ -15,7 +15,7 @@ import (
 
 // Slow is what becomes of clients that stop reading for a while, and of the others meanwhile.
 type Slow struct {
-	Share float64       // of the clients are slow
+	Share float64       // of the clients are slow; 0 = only the phases matter, in which something else happens to them
 	Phase time.Duration // they read for one phase, do not for the next, and do again
 }
 
@@ -84,7 +84,7 @@ func (l *Local) lost(client int, err error) error {
 	return nil
 }
 
-// Others is how those waited that did read: before, while and after the slow ones did not. Call it after Stop.
+// Others is how those waited that did read, in each phase: before, while and after the slow ones did not. Call it after Stop.
 func (l *Local) Others() []*hdrhistogram.Histogram { return l.rec.slow.others }
 
 // SlowDelivered is how many messages have reached slow clients, which State does not count. Any goroutine may ask.

@@ -89,6 +89,8 @@ type Options struct {
 	Churn    float64       `json:"churn"`  // churn: joins and leaves a second; soak: reconnections a second
 	Slow     float64       `json:"slow"`   // slow: share of the receivers that stop reading
 	Policy   string        `json:"policy"` // slow: what the target does with messages for them; "" = its default
+	Flood    float64       `json:"flood"`  // flood: handshakes due a second
+	Limit    int           `json:"limit"`  // flood: handshakes a second that the target is to accept
 	How      string        `json:"how"`    // reconnect: kill or drain
 	Search   string        `json:"search"` // search: rate or conns
 	Most     float64       `json:"most"`   // search: where it ends

@@ -36,6 +36,7 @@ loops  = %d
 messages_per_second = 0
 bytes_per_second    = 0
 groups_per_conn     = %d
+handshakes_per_second = %d
 [drain]
 window = "0s"
 [broker]
@@ -214,7 +215,7 @@ func (g *gatecastInstance) startNode(n int, cluster string) error {
 	}
 	name := fmt.Sprintf("n%d", n)
 	path := g.configPath(n)
-	text := fmt.Appendf(nil, config, g.addrs[n], g.opts.Loops, max(g.opts.PerConn+1, groupsPerConn), name, cluster, chain, carriers,
+	text := fmt.Appendf(nil, config, g.addrs[n], g.opts.Loops, max(g.opts.PerConn+1, groupsPerConn), g.opts.Handshakes, name, cluster, chain, carriers,
 		g.opts.Login == codec.LoginAnonymous, g.secret, g.admin[n], g.key, more)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return err

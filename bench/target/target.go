@@ -39,6 +39,8 @@ type Options struct {
 	Silent   bool   // nobody publishes
 	Slow     string // what becomes of messages for who does not read: a policy of gatecast's; "" = its default
 
+	Handshakes int // a second to be accepted, by servers that can be told; 0 = as many as come
+
 	Binaries map[string]string // by target: path of a program given by flag
 }
 
