@@ -90,6 +90,12 @@ func (t *counted[K]) release(key K) {
 	}
 }
 
+func (t *counted[K]) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.n)
+}
+
 // userConns knows the conns of each user on this node, oldest first, for conns_per_user.
 type userConns struct {
 	mu    sync.Mutex
@@ -130,4 +136,10 @@ func (t *userConns) release(user string, id loop.ID) {
 		return
 	}
 	t.conns[user] = ids
+}
+
+func (t *userConns) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.conns)
 }

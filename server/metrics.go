@@ -77,8 +77,14 @@ func (n *Node) Metrics() []admin.Metric {
 		count("gatecast_sweep_errors_total", "Logins that a sweep could not look at because their verifier was unavailable.", func(c *counters) *counter { return &c.sweepErrors }),
 		gauge("gatecast_partial_message_bytes", "Memory of messages that have arrived in part.", func() float64 { return float64(ws.PartialBytes()) }),
 
+		{Name: "gatecast_kept_entries", Help: "What is kept for conns beside the conns themselves, by what it is. On a node without conns all are 0.", Type: admin.Gauge,
+			Labels: []string{"what"}, Collect: func(emit func(float64, ...string)) {
+				n.kept(func(what string, entries int) { emit(float64(entries), what) })
+			}},
+
 		perLoop("gatecast_loop_conns", "Sockets of the loop.", admin.Gauge, func(s *loop.LoopStats) float64 { return float64(s.Conns) }),
 		perLoop("gatecast_loop_queue", "Tasks that wait for the loop.", admin.Gauge, func(s *loop.LoopStats) float64 { return float64(s.Queue) }),
+		perLoop("gatecast_loop_pieces", "Pieces of output that wait for their sockets: a message to 100 slow conns counts 100.", admin.Gauge, func(s *loop.LoopStats) float64 { return float64(s.Pieces) }),
 		perLoop("gatecast_loop_turns_total", "Turns the loop took.", admin.Counter, func(s *loop.LoopStats) float64 { return float64(s.Turns) }),
 		perLoop("gatecast_loop_sends_total", "Writes to sockets.", admin.Counter, func(s *loop.LoopStats) float64 { return float64(s.Sends) }),
 		perLoop("gatecast_loop_read_bytes_total", "Bytes read from sockets.", admin.Counter, func(s *loop.LoopStats) float64 { return float64(s.BytesIn) }),

@@ -232,6 +232,18 @@ func (w *whereabouts) clear(name string, loop int) {
 	}
 }
 
+// len returns the number of groups.
+func (w *whereabouts) len() int {
+	n := 0
+	for i := range w.shards {
+		s := &w.shards[i]
+		s.mu.RLock()
+		n += len(s.m)
+		s.mu.RUnlock()
+	}
+	return n
+}
+
 // loops returns the loops with members as bits.
 func (w *whereabouts) loops(name []byte) uint64 {
 	s := w.shard(name)

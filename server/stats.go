@@ -56,3 +56,37 @@ func (l *labelled[K]) each(yield func(key K, n uint64)) {
 		yield(key, n.Load())
 	}
 }
+
+// keptKinds name what [Node.kept] counts: first what owners keep, in the order of [owner.kept], then what the node does.
+var keptKinds = [...]string{"login", "intake", "partial", "adding", "pending_group", "late_add", "raw_group", "group", "address", "user"}
+
+// keptByOwners is how many of keptKinds are owners'.
+const keptByOwners = 7
+
+// kept yields what the node keeps for its conns. What is not 0 without conns was forgotten to be given back.
+func (n *Node) kept(yield func(what string, entries int)) {
+	parts := make([][keptByOwners]int, len(n.owners))
+	if !n.onLoops(func(o *owner) { parts[o.loop.Index()] = o.kept() }) {
+		return
+	}
+	for i, what := range keptKinds[:keptByOwners] {
+		entries := 0
+		for _, p := range parts {
+			entries += p[i]
+		}
+		yield(what, entries)
+	}
+	for i, entries := range []int{n.where.len(), n.addresses.len(), n.users.len()} {
+		yield(keptKinds[keptByOwners+i], entries)
+	}
+}
+
+func (o *owner) kept() [keptByOwners]int {
+	logins := 0
+	for _, l := range o.logins {
+		if l != nil {
+			logins++
+		}
+	}
+	return [...]int{logins, len(o.intake), len(o.partials), len(o.adding), len(o.pending), len(o.late), len(o.rawGroups)}
+}

@@ -162,8 +162,9 @@ type usage struct {
 	heap                           float64 // bytes of live and not yet collected objects
 }
 
-func (n *node) usage() usage {
-	m := n.metrics()
+func (n *node) usage() usage { return n.metrics().usage() }
+
+func (m sample) usage() usage {
 	return usage{
 		conns: m.conns(), goroutines: int(m.sum("go_goroutines")), descriptors: int(m.sum("process_open_fds")),
 		heap: m.sum("go_memstats_heap_alloc_bytes"),

@@ -205,6 +205,7 @@ func (l *Loop) finishTurn() {
 	took := time.Since(l.start) - l.began
 	l.stats.Turns++
 	l.stats.LongestTurn = max(l.stats.LongestTurn, took)
+	l.stats.Pieces = int(l.out.inUse)
 	l.publishedMu.Lock()
 	l.published = l.stats
 	l.publishedMu.Unlock()

@@ -21,6 +21,7 @@ type LoopStats struct {
 	Sends       uint64        // writes to sockets
 	BytesIn     uint64        // bytes read
 	BytesOut    uint64        // bytes written
+	Pieces      int           // entries of output that wait for their sockets, each a message or private bytes
 	Again       uint64        // writes the kernel did not take whole: a backlog began or went on
 	Panics      uint64        // panics of the handler that were contained
 	LongestTurn time.Duration // work between two waits, the longest yet
