@@ -36,8 +36,8 @@ func TestSoak(t *testing.T) {
 	long := 2 * time.Minute
 	if s := os.Getenv(soakVar); s != "" {
 		var err error
-		if long, err = time.ParseDuration(s); err != nil {
-			t.Fatalf("%s: %v", soakVar, err)
+		if long, err = time.ParseDuration(s); err != nil || long < 20*time.Second {
+			t.Fatalf("%s=%s: it is a duration of 20s or more", soakVar, s)
 		}
 	}
 	var soaks []*soak
@@ -91,11 +91,14 @@ func memory(m sample) float64 {
 	return m.sum("process_resident_memory_bytes")
 }
 
-// run does it all, for long. It reports by t.Error, for it is not on the test's goroutine.
+// run does it all, for long, or until something goes wrong. It reports by t.Error, for it is not on the test's goroutine.
 func (s *soak) run(long time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	report := func(who string, err error) {
 		if err != nil {
 			s.t.Errorf("%s: %s: %v", s.n.name, who, err)
+			cancel()
 		}
 	}
 	var err error
@@ -109,13 +112,13 @@ func (s *soak) run(long time.Duration) {
 		return
 	}
 
-	ctx, cancel := context.WithTimeout(context.Background(), long)
-	defer cancel()
 	stay := &household{s: s}
 	if err := stay.moveIn(); err != nil {
 		report("residents", err)
 		return
 	}
+	end := time.AfterFunc(long, cancel)
+	defer end.Stop()
 	var work sync.WaitGroup
 	work.Go(func() { report("resident", stay.live(ctx)) })
 	for v := range visitors {
@@ -239,7 +242,7 @@ var partings = [...]struct {
 	{"disconnect", func(s *soak, v *socket, user string) error {
 		status, raw, err := s.n.tryCall(adminKey, "POST", "/api/v1/disconnect", map[string]any{"user": user})
 		if err != nil || status != 200 {
-			return fmt.Errorf("disconnect: %d %s %w", status, raw, err)
+			return fmt.Errorf("disconnect: %d %s %v", status, raw, err)
 		}
 		return v.tryClosed(4410)
 	}},
