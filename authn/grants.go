@@ -12,10 +12,18 @@ import (
 // What depends on the rules, the kind and the Django groups only is shared by all identities for which it is the same;
 // own is what depends on this one.
 type Grants struct {
-	id     string // "" = anonymous
+	id string // "" = anonymous
+	Sets
+}
+
+// Sets are Grants without the user whose personal group they cover: for many users the same. They are comparable.
+type Sets struct {
 	shared *grantSets
 	own    *grantSets // nil for most
 }
+
+// Of makes the Grants of a user again.
+func (s Sets) Of(id string) Grants { return Grants{id, s} }
 
 // grantSets are lists of patterns, compiled. Each may be nil.
 type grantSets struct {

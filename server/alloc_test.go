@@ -108,8 +108,9 @@ func TestGroupSendDoesNotAllocateUpToTheRelay(t *testing.T) {
 	}
 	n := &Node{started: time.Now(), broker: nullBroker{}}
 	n.SetLimits(c.Server.Limits)
-	o := &owner{node: n, hub: hub.New(), logins: []*login{nil, {Identity: id, grants: grants}}}
+	o := &owner{node: n, hub: hub.New(), logins: newLogins()}
 	conn := o.conns.grow(1)
+	conn.login = o.logins.enter(id, grants.Sets)
 	conn.state = stateOpen
 	frame := []byte(`{"op":"group_send","group":"chat.7","data":{"text":"hello"},"echo":false}`)
 	work := bytes.Clone(frame)

@@ -129,7 +129,7 @@ func (n *Node) localGroups() []GroupInfo {
 	ok := n.onLoops(func(o *owner) {
 		m := make(map[string]int)
 		for name, count := range o.hub.Groups() {
-			m[name] = count
+			m[string(name)] = count
 		}
 		parts[o.loop.Index()] = m
 	})
@@ -160,19 +160,20 @@ func (n *Node) localConnections(user string) []ConnInfo {
 	parts := make([][]ConnInfo, len(n.owners))
 	ok := n.onLoops(func(o *owner) {
 		var rows []ConnInfo
-		for i, l := range o.logins {
-			if l == nil || user != "" && l.ID != user || len(rows) >= maxListed {
+		for slot, c := range o.loggedIn() {
+			if user != "" && string(o.logins.user(c.login)) != user {
 				continue
 			}
-			slot := uint32(i)
-			c := o.conns.at(slot)
+			if len(rows) >= maxListed {
+				break
+			}
 			row := ConnInfo{
-				Conn: c.id.String(), User: l.ID, Kind: l.Kind, Node: n.broker.Name(), Addr: c.address().String(),
+				Conn: c.id.String(), User: o.user(slot), Kind: o.logins.identity(c.login).Kind, Node: n.broker.Name(), Addr: c.address().String(),
 				State: c.state.String(), Since: n.started.Add(time.Duration(c.opened) * time.Second).Truncate(time.Second),
 				Groups: []string{},
 			}
 			for name := range o.hub.GroupsOf(slot) {
-				row.Groups = append(row.Groups, name)
+				row.Groups = append(row.Groups, string(name))
 			}
 			rows = append(rows, row)
 		}

@@ -61,7 +61,7 @@ func (o *owner) authDecided(slot uint32, c *conn, v *verdict) {
 		o.logConn(slot, "login refused", "reason", e.word, "detail", v.err.Error())
 		code := e.errorCode()
 		o.refuseOp(slot, &reply, &opError{code, e.reason})
-	case v.id.ID == "" || o.logins[slot].ID != "" && v.id.ID != o.logins[slot].ID:
+	case v.id.ID == "" || o.user(slot) != "" && v.id.ID != o.user(slot):
 		o.refuseOp(slot, &reply, &opError{wire.CodeForbidden, "this is another user's login; open another conn for it"})
 	default:
 		if o.renew(slot, c, v); c.state != stateClosing {
@@ -79,7 +79,7 @@ func (o *owner) authDecided(slot uint32, c *conn, v *verdict) {
 // renew gives a conn a new login of the same user, or raises an anonymous one: memberships that the new grants
 // do not cover end, those they bring begin.
 func (o *owner) renew(slot uint32, c *conn, v *verdict) {
-	raised := o.logins[slot].ID == "" && v.id.ID != ""
+	raised := o.user(slot) == "" && v.id.ID != ""
 	if limit := o.node.bounds.Load().ConnsPerUser; raised && limit > 0 {
 		ok, oldest := o.node.users.acquire(v.id.ID, o.loop.ID(slot), limit, o.node.bounds.Load().ConnsPerUserPolicy == "replace")
 		if !ok {
@@ -89,15 +89,14 @@ func (o *owner) renew(slot uint32, c *conn, v *verdict) {
 		c.flags |= flagUserCount
 		o.node.endID(oldest, ending{code: closeReplaced, reason: "replaced by a newer conn of this user", word: "replaced"})
 	}
-	o.logins[slot] = &login{Identity: v.id, grants: v.grants}
-	o.setExpiry(slot, c, v.id)
+	o.setLogin(slot, c, v)
 	if c.state != stateOpen { // its welcome goes by the new grants
 		return
 	}
 	var lost []string
 	for name, how := range o.hub.GroupsOf(slot) {
-		if how != hub.ByBackend && !v.grants.CanSubscribe([]byte(name)) {
-			lost = append(lost, name)
+		if how != hub.ByBackend && !v.grants.CanSubscribe(name) {
+			lost = append(lost, string(name))
 		}
 	}
 	for _, name := range lost {
@@ -116,7 +115,8 @@ func (o *owner) renew(slot uint32, c *conn, v *verdict) {
 // joinGranted adds a conn to the groups its grants join it to.
 func (o *owner) joinGranted(slot uint32) {
 	var gained []string
-	for _, name := range o.logins[slot].grants.Join() {
+	grants := o.grants(o.conns.at(slot))
+	for _, name := range grants.Join() {
 		if _, member := o.hub.Has([]byte(name), slot); !member {
 			gained = append(gained, name)
 		}

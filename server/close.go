@@ -220,7 +220,7 @@ func (o *owner) giveBack(slot uint32) {
 		o.node.addresses.release(c.address())
 	}
 	if c.is(flagUserCount) {
-		o.node.users.release(o.logins[slot].ID, o.loop.ID(slot))
+		o.node.users.release(o.user(slot), o.loop.ID(slot))
 	}
 	c.flags &^= flagAdding | flagPartial | flagHeld | flagCounted | flagUserCount
 	switch c.state {

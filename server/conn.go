@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/server/ws"
 )
 
@@ -50,6 +49,8 @@ const (
 	flagDrops                        // messages for it were dropped by a slow policy
 	flagUpgraded                     // 101 is sent: refusals are close frames from here on
 	flagDeflate                      // takes and may send compressed messages
+	flagPinged                       // its last ping is not yet answered
+	flagRefused                      // has an entry in owner.refusals
 )
 
 // conn is one socket above the loop: no pointers, so the garbage collector does not look at the table of conns.
@@ -65,26 +66,23 @@ type conn struct {
 	route uint16 // index+1 in Node.routes; 0 = native protocol
 
 	opened    uint32 // tick of the accept
-	pingAt    uint32 // tick of the ping not yet answered; 0 = none
 	pinged    uint32 // tick of the last ping
 	partialAt uint32 // tick the incomplete message began
-	limitedAt uint32 // tick since which every second saw a refused op; 0 = none
-	limitedTo uint32 // the last such tick
-	loggedAt  uint32 // tick of the last refused op that was logged as info
-	expires   int64  // unix seconds the identity ends; 0 = never
+	login     uint32 // in owner.logins; 0 before it
 
 	msgs, bytes, pings gcra
+}
+
+// refusals are the ops of a conn that were refused.
+type refusals struct {
+	limitedAt uint32 // tick since which every second saw one for a limit; 0 = none
+	limitedTo uint32 // the last such tick
+	loggedAt  uint32 // tick of the last one that was logged as info
 }
 
 func (c *conn) is(flag uint16) bool { return c.flags&flag != 0 }
 
 func (c *conn) address() netip.Addr { return netip.AddrFrom16(c.addr).Unmap() }
-
-// login is who a conn is and what it may hear and say. Shared and immutable.
-type login struct {
-	*authn.Identity
-	grants *authn.Grants
-}
 
 // gcra is a rate limit (generic cell rate algorithm): the time, in microseconds since the node's start, at
 // which the conn would be back to having sent nothing.
@@ -119,7 +117,7 @@ type table struct {
 	chunks []*[chunkSize]conn
 }
 
-const chunkSize = 512 // of 144 bytes: nine pages, without a rest
+const chunkSize = 1024 // of 120 bytes: fifteen pages, without a rest
 
 // at returns the conn in slot, which must have been opened.
 func (t *table) at(slot uint32) *conn { return &t.chunks[slot/chunkSize][slot%chunkSize] }

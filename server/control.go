@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/broker"
 	"github.com/gatecast/gatecast/broker/subject"
 	"github.com/gatecast/gatecast/server/admin"
@@ -201,15 +202,15 @@ func (o *owner) matching(c *control) []uint32 {
 	var slots []uint32
 	switch {
 	case c.User != "":
-		for slot, l := range o.logins { // not by the group user.…, which a conn may have left
-			if l != nil && l.ID == c.User {
-				slots = append(slots, uint32(slot))
+		for slot, conn := range o.loggedIn() { // not by the group user.…, which a conn may have left
+			if string(o.logins.user(conn.login)) == c.User {
+				slots = append(slots, slot)
 			}
 		}
 	case c.Session != "":
-		for slot, l := range o.logins {
-			if l != nil && l.SessionHash == c.Session {
-				slots = append(slots, uint32(slot))
+		for slot, conn := range o.loggedIn() {
+			if authn.OwnsSession(o.logins.own(conn.login), c.Session) {
+				slots = append(slots, slot)
 			}
 		}
 	case c.Conn != "":
@@ -217,9 +218,9 @@ func (o *owner) matching(c *control) []uint32 {
 		if err != nil {
 			return nil
 		}
-		for slot, l := range o.logins {
-			if l != nil && o.conns.at(uint32(slot)).id == id {
-				slots = append(slots, uint32(slot))
+		for slot, conn := range o.loggedIn() {
+			if conn.id == id {
+				slots = append(slots, slot)
 			}
 		}
 	}

@@ -91,7 +91,7 @@ func (d *drainWalk) step(o *owner, since, window time.Duration, e ending) (done 
 	if !d.begun {
 		d.begun, d.total = true, o.live()
 	}
-	for due := d.advance(since, window); d.next < len(o.logins) && d.ended < due; d.next++ {
+	for due := d.advance(since, window); d.next < len(o.due) && d.ended < due; d.next++ {
 		if o.endDrained(uint32(d.next), e) {
 			d.ended++
 		}
@@ -99,7 +99,7 @@ func (d *drainWalk) step(o *owner, since, window time.Duration, e ending) (done 
 	if since < window || d.due < float64(d.total) {
 		return false
 	}
-	for slot := range o.logins { // what came behind the walk
+	for slot := range o.due { // what came behind the walk
 		o.endDrained(uint32(slot), e)
 	}
 	return true
@@ -121,7 +121,7 @@ func (d *drainWalk) advance(since, window time.Duration) int {
 // live counts the conns that are not closing.
 func (o *owner) live() int {
 	n := 0
-	for slot := 1; slot < len(o.logins); slot++ {
+	for slot := 1; slot < len(o.due); slot++ {
 		if s := o.conns.at(uint32(slot)).state; s != stateFree && s != stateClosing {
 			n++
 		}

@@ -26,9 +26,9 @@ func stuff(t *testing.T, n *Node, b *loopback, user, group string, atLeast int) 
 
 func pending(n *Node, user string) (bytes int) {
 	n.onLoops(func(o *owner) {
-		for slot, l := range o.logins {
-			if l != nil && l.ID == user && o.loop.Blocked(uint32(slot)) {
-				bytes, _ = o.loop.Pending(uint32(slot))
+		for slot, c := range o.loggedIn() {
+			if string(o.logins.user(c.login)) == user && o.loop.Blocked(slot) {
+				bytes, _ = o.loop.Pending(slot)
 			}
 		}
 	})

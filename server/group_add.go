@@ -55,7 +55,7 @@ func (o *owner) checkAdd(slot uint32, group []byte, extras bool, n int) *opError
 	if e := checkName(group); e != nil {
 		return e
 	}
-	if !o.logins[slot].grants.CanSubscribe(group) {
+	if grants := o.grants(o.conns.at(slot)); !grants.CanSubscribe(group) {
 		return errMayNotHear
 	}
 	if extras {

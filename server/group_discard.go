@@ -16,7 +16,7 @@ func (o *owner) groupDiscard(slot uint32, op *wire.Op) {
 func (o *owner) discard(slot uint32, group []byte) bool {
 	removed, last := o.hub.Discard(group, slot)
 	if last {
-		o.leave(string(group))
+		o.leave(group)
 	}
 	return removed
 }

@@ -11,7 +11,7 @@ func (o *owner) groupSend(slot uint32, c *conn, op *wire.Op) {
 		o.refuseOp(slot, op, e)
 		return
 	}
-	if !o.logins[slot].grants.CanPublish(op.Group) {
+	if grants := o.grants(c); !grants.CanPublish(op.Group) {
 		o.refuseOp(slot, op, errMayNotSend)
 		return
 	}
@@ -38,7 +38,7 @@ var errMayNotSend = &opError{wire.CodeForbidden, "your grants do not let you sen
 // publish hands a conn's message to the broker with who sent it. With echo false the conn itself is left out.
 func (o *owner) publish(slot uint32, c *conn, m *broker.Message, echo bool) error {
 	const idLen = 36
-	o.text = append(o.text[:0], o.logins[slot].ID...)
+	o.text = append(o.text[:0], o.logins.user(c.login)...)
 	from := len(o.text)
 	o.text = appendUUID(o.text, c.id)
 	m.From, m.Conn = o.text[:from], o.text[from:from+idLen]

@@ -381,11 +381,10 @@ func (o *owner) admit(slot uint32, c *conn, v *verdict) {
 		c.flags |= flagUserCount
 		n.endID(oldest, ending{code: closeReplaced, reason: "replaced by a newer conn of this user", word: "replaced"})
 	}
-	o.logins[slot] = &login{Identity: id, grants: v.grants}
 	o.open++
 	o.joining++
 	c.state = stateJoining
-	o.setExpiry(slot, c, id)
+	o.setLogin(slot, c, v)
 
 	names := v.grants.Join()
 	if c.is(flagRaw) {
@@ -425,15 +424,15 @@ func (o *owner) welcome(a *addition) {
 	o.joining--
 	o.enter(a)
 	if !c.is(flagRaw) {
-		l, joined := o.logins[slot], make([]string, 0, len(a.names))
+		joined := make([]string, 0, len(a.names))
 		for i, name := range a.names {
 			if a.errs[i] == nil {
 				joined = append(joined, name)
 			}
 		}
 		o.sendJSON(slot, wire.AppendWelcome(o.json[:0], &wire.Welcome{
-			Conn: c.id.String(), User: l.ID, Groups: joined, Ping: int(o.node.opts.Ping.Seconds()),
-			Node: o.node.broker.Name(), Expires: c.expires,
+			Conn: c.id.String(), User: o.user(slot), Groups: joined, Ping: int(o.node.opts.Ping.Seconds()),
+			Node: o.node.broker.Name(), Expires: o.logins.expires(c.login),
 		}))
 	}
 	o.attend(slot, c)

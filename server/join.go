@@ -130,8 +130,9 @@ func (o *owner) finish(a *addition) {
 	if o.loop.Live(a.slot, a.gen) && o.conns.at(a.slot).state != stateClosing {
 		o.loop.Blame(a.slot)
 		if a.how != hub.ByBackend { // the grants may have changed while it waited
+			grants := o.grants(o.conns.at(a.slot))
 			for i, name := range a.names {
-				if a.errs[i] == nil && !o.logins[a.slot].grants.CanSubscribe([]byte(name)) {
+				if a.errs[i] == nil && !grants.CanSubscribe([]byte(name)) {
 					a.errs[i] = errMayNotHear
 				}
 			}
@@ -153,7 +154,7 @@ func (o *owner) enter(a *addition) {
 			continue
 		}
 		if _, first := o.hub.Add(name, a.slot, a.how); first {
-			o.node.where.set(name, o.loop.Index())
+			o.node.where.set([]byte(name), o.loop.Index())
 		}
 	}
 }
@@ -171,9 +172,9 @@ func (o *owner) unhold(name string) {
 }
 
 // leave is called when a group has lost its last member here.
-func (o *owner) leave(name string) {
+func (o *owner) leave(name []byte) {
 	o.node.where.clear(name, o.loop.Index())
-	if o.pending[name] == nil { // else the last hold decides
-		o.node.broker.Leave(name)
+	if o.pending[string(name)] == nil { // else the last hold decides
+		o.node.broker.Leave(string(name))
 	}
 }

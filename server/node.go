@@ -188,6 +188,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 		opts:  nodeOptions{Options: c.Server, drain: c.Drain, authTimeout: c.Authn.Timeout, revalidate: c.Authn.Revalidate},
 		log:   c.Log,
 		chain: c.Chain, static: c.Static, version: c.Version, started: time.Now(), wall: c.wall,
+		where:      newWhereabouts(),
 		rejectHTTP: c.Authn.Reject == authn.RejectHTTP,
 		draining:   make(chan struct{}), stopped: make(chan struct{}), brokerReady: make(chan struct{}),
 	}

@@ -106,8 +106,10 @@ func (o *owner) ok(slot uint32, op *wire.Op, group []byte) {
 func (o *owner) refused(slot uint32, group []byte, e *opError) {
 	o.node.counters.refusedOp(e.code)
 	level, c, now := slog.LevelDebug, o.conns.at(slot), max(o.loop.Now(), 1)
-	if c.loggedAt != now {
-		c.loggedAt, level = now, slog.LevelInfo
+	if r := o.refusals[slot]; r.loggedAt != now {
+		r.loggedAt, level = now, slog.LevelInfo
+		o.refusals[slot] = r
+		c.flags |= flagRefused
 	}
 	if !o.log.Enabled(context.Background(), level) {
 		return
@@ -120,12 +122,7 @@ func (o *owner) refused(slot uint32, group []byte, e *opError) {
 }
 
 // user is the id of the conn's user, "" before the login.
-func (o *owner) user(slot uint32) string {
-	if l := o.logins[slot]; l != nil {
-		return l.ID
-	}
-	return ""
-}
+func (o *owner) user(slot uint32) string { return string(o.logins.user(o.conns.at(slot).login)) }
 
 // refuseOp answers a refused op. Without an id it is said all the same, for nothing else would tell.
 func (o *owner) refuseOp(slot uint32, op *wire.Op, e *opError) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"iter"
 	"log/slog"
 	"math"
 	"net/netip"
@@ -23,7 +24,7 @@ type owner struct {
 	log  *slog.Logger
 
 	conns   table
-	logins  []*login // by slot; nil before the login
+	logins  logins
 	due     []uint32 // by slot: the tick at which the conn needs attention, see tick.go
 	open    int      // conns that are logged in; read by others in snapshots taken on the loop
 	joining int      // of them, those that wait for their first groups
@@ -33,20 +34,22 @@ type owner struct {
 	adding   map[uint32]*addQueue     // conns with group_adds that wait for a barrier
 	pending  map[string]*pendingGroup // groups that wait for their barrier
 
+	refusals map[uint32]refusals // conns with refused ops
+
 	late      map[uint32][]*addition // the backend's group_adds for conns that are not welcomed yet
 	rawGroups map[uint32]string      // the group that a raw conn's messages go to
 
 	dec      wire.Decoder
-	msg      broker.Message    // scratch of group_send
-	json     []byte            // scratch: one JSON reply
-	frame    []byte            // scratch: one frame
-	inflated []byte            // scratch: a message that came compressed
-	text     []byte            // scratch: ids of the message in hand
-	name     []byte            // scratch: its group
-	expired  []*authn.Identity // scratch of a tick: sessions whose time is over
-	slow     []uint32          // scratch: members that a delivery found slow
-	now      time.Duration     // since the node's start, read once for each socket's bytes
-	wall     int64             // unix seconds at the last tick, 0 = none yet
+	msg      broker.Message // scratch of group_send
+	json     []byte         // scratch: one JSON reply
+	frame    []byte         // scratch: one frame
+	inflated []byte         // scratch: a message that came compressed
+	text     []byte         // scratch: ids of the message in hand
+	name     []byte         // scratch: its group
+	lapsed   []held         // scratch of a tick: sessions whose time is over
+	slow     []uint32       // scratch: members that a delivery found slow
+	now      time.Duration  // since the node's start, read once for each socket's bytes
+	wall     int64          // unix seconds at the last tick, 0 = none yet
 
 	drain drainWalk
 }
@@ -63,11 +66,12 @@ const never = math.MaxUint32
 
 func newOwner(n *Node, l *loop.Loop) *owner {
 	return &owner{
-		node: n, loop: l, hub: hub.New(), log: n.log,
+		node: n, loop: l, hub: hub.New(), log: n.log, logins: newLogins(),
 		intake:    make(map[uint32]*intake),
 		partials:  make(map[uint32]*ws.Partial),
 		adding:    make(map[uint32]*addQueue),
 		pending:   make(map[string]*pendingGroup),
+		refusals:  make(map[uint32]refusals),
 		rawGroups: make(map[uint32]string),
 		late:      make(map[uint32][]*addition),
 	}
@@ -75,8 +79,7 @@ func newOwner(n *Node, l *loop.Loop) *owner {
 
 // Open implements [loop.Handler].
 func (o *owner) Open(slot uint32, peer netip.AddrPort) {
-	for int(slot) >= len(o.logins) {
-		o.logins = append(o.logins, nil)
+	for int(slot) >= len(o.due) {
 		o.due = append(o.due, never)
 	}
 	o.accept(slot, o.conns.grow(slot), peer)
@@ -107,7 +110,10 @@ func (o *owner) Closed(slot uint32, err error) {
 		o.giveBack(slot)
 	}
 	o.node.conns.Add(-1)
-	o.logins[slot] = nil
+	o.logins.leave(c.login)
+	if c.is(flagRefused) {
+		delete(o.refusals, slot)
+	}
 	o.due[slot] = never
 	*c = conn{}
 }
@@ -130,6 +136,20 @@ func (o *owner) Task(t loop.Task) {
 
 // Turn implements [loop.Handler].
 func (o *owner) Turn() {}
+
+// loggedIn yields the conns that have a login, those that are closing included.
+func (o *owner) loggedIn() iter.Seq2[uint32, *conn] {
+	return func(yield func(uint32, *conn) bool) {
+		for slot := range uint32(len(o.due)) {
+			if c := o.conns.at(slot); c.login != 0 && !yield(slot, c) {
+				return
+			}
+		}
+	}
+}
+
+// grants returns what a conn that is logged in may, to be asked at once.
+func (o *owner) grants(c *conn) authn.Grants { return o.logins.grants(c.login) }
 
 // sendJSON queues one text frame for the conn. b is o.json or memory that outlives the call.
 func (o *owner) sendJSON(slot uint32, b []byte) {

@@ -11,7 +11,7 @@ import (
 // read.go ─► ops.go ─► the file of the verb.
 func (o *owner) readFrames(slot uint32, c *conn, b []byte) {
 	o.now = time.Since(o.node.started)
-	c.pingAt = 0 // whatever it sent, it is alive
+	c.flags &^= flagPinged // whatever it sent, it is alive
 	bounds := o.node.bounds.Load()
 	var part *ws.Partial
 	if c.is(flagPartial) {
@@ -146,10 +146,14 @@ const overLimit = 10
 func (o *owner) limited(slot uint32, c *conn) {
 	o.node.counters.limited.Add(1)
 	now := max(o.loop.Now(), 1)
-	if c.limitedAt == 0 || now-c.limitedTo > 1 {
-		c.limitedAt = now
+	r := o.refusals[slot]
+	if r.limitedAt == 0 || now-r.limitedTo > 1 {
+		r.limitedAt = now
 	}
-	if c.limitedTo = now; now-c.limitedAt >= overLimit {
+	r.limitedTo = now
+	o.refusals[slot] = r
+	c.flags |= flagRefused
+	if now-r.limitedAt >= overLimit {
 		o.end(slot, ending{code: closeLimit, reason: "over a limit for 10 s; slow down", word: "limit"})
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"hash/maphash"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"github.com/gatecast/gatecast/broker"
 	"github.com/gatecast/gatecast/server/hub"
 	"github.com/gatecast/gatecast/server/loop"
+	"github.com/gatecast/gatecast/server/pack"
 	"github.com/gatecast/gatecast/server/wire"
 	"github.com/gatecast/gatecast/server/ws"
 )
@@ -193,61 +195,61 @@ func (o *owner) deliverTo(m hub.Member, d *delivery, now bool) {
 	o.slow = append(o.slow, m.Slot)
 }
 
-// whereabouts knows which loops of this node have members of a group. Loops set and clear their bit; the
-// broker's reader looks.
+// whereabouts knows which loops of this node have members of a group, by a hash of its name: in the rare case of two groups with the
+// same one, a loop without members is asked for nothing. Loops set and clear; the broker's reader looks.
 type whereabouts struct {
+	seed   maphash.Seed
 	shards [16]struct {
 		mu sync.RWMutex
-		m  map[string]uint64
+		at pack.Index // from hashes to loops
 	}
 }
 
-func (w *whereabouts) shard(name []byte) *struct {
-	mu sync.RWMutex
-	m  map[string]uint64
-} {
-	h := uint32(2166136261) // FNV-1a
-	for _, b := range name {
-		h = (h ^ uint32(b)) * 16777619
-	}
-	return &w.shards[h%uint32(len(w.shards))]
+func newWhereabouts() whereabouts { return whereabouts{seed: maphash.MakeSeed()} }
+
+// hash returns a name's hash and shard.
+func (w *whereabouts) hash(name []byte) (hash uint32, shard int) {
+	h := maphash.Bytes(w.seed, name)
+	return uint32(h), int(h >> 60)
 }
 
-func (w *whereabouts) set(name string, loop int) {
-	s := w.shard([]byte(name))
+func (w *whereabouts) set(name []byte, loop int) {
+	hash, i := w.hash(name)
+	s := &w.shards[i]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.m == nil {
-		s.m = make(map[string]uint64)
-	}
-	s.m[name] |= 1 << loop
+	s.at.Put(hash, uint32(loop))
 }
 
-func (w *whereabouts) clear(name string, loop int) {
-	s := w.shard([]byte(name))
+func (w *whereabouts) clear(name []byte, loop int) {
+	hash, i := w.hash(name)
+	s := &w.shards[i]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.m[name] &^= 1 << loop; s.m[name] == 0 {
-		delete(s.m, name)
-	}
+	s.at.Drop(hash, uint32(loop))
 }
 
-// len returns the number of groups.
+// len returns the number of groups, each counted once for each loop with members.
 func (w *whereabouts) len() int {
 	n := 0
 	for i := range w.shards {
 		s := &w.shards[i]
 		s.mu.RLock()
-		n += len(s.m)
+		n += s.at.Len()
 		s.mu.RUnlock()
 	}
 	return n
 }
 
 // loops returns the loops with members as bits.
-func (w *whereabouts) loops(name []byte) uint64 {
-	s := w.shard(name)
+func (w *whereabouts) loops(name []byte) (bits uint64) {
+	hash, i := w.hash(name)
+	s := &w.shards[i]
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.m[string(name)]
+	s.at.Find(hash, func(loop uint32) bool {
+		bits |= 1 << loop
+		return false
+	})
+	return bits
 }

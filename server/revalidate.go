@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gatecast/gatecast/authn"
@@ -17,8 +18,7 @@ import (
 func (n *Node) revalidateUser(ctx context.Context, user string) controlAnswer {
 	n.chain.ForgetUser(user)
 	n.revoked.user(user)
-	ids := n.identities(func(id *authn.Identity) bool { return id.ID == user })
-	conns, unsure := n.recheck(ctx, ids, true)
+	conns, unsure := n.recheck(ctx, n.loginsOf(user), true)
 	if unsure {
 		return controlAnswer{Code: wire.CodeUnavailable, Message: "the login cannot be looked at now; the next sweep will"}
 	}
@@ -45,96 +45,104 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 		case <-prune.C:
 			n.chain.Prune()
 		case <-sweep:
-			ids := n.identities(func(id *authn.Identity) bool { return id.ID != "" })
-			n.recheck(ctx, ids, false)
+			n.recheck(ctx, n.loginsOf(""), false)
 			n.counters.sweeps.Add(1)
 		}
 	}
 }
 
-// identities returns the distinct logins of this node, by socket and by NATS, that want chooses.
-func (n *Node) identities(want func(*authn.Identity) bool) []*authn.Identity {
-	found := make([][]*authn.Identity, len(n.owners))
+// loginsOf returns the distinct logins of this node, by socket and by NATS, that are a user's; all users' if user is "".
+func (n *Node) loginsOf(user string) []held {
+	found := make([]map[loginKey]*authn.Identity, len(n.owners))
 	ok := n.onLoops(func(o *owner) {
-		seen := make(map[*authn.Identity]bool)
-		for _, l := range o.logins {
-			if l != nil && !seen[l.Identity] && want(l.Identity) {
-				seen[l.Identity] = true
-				found[o.loop.Index()] = append(found[o.loop.Index()], l.Identity)
+		seen, mine := make([]bool, o.logins.taken), make(map[loginKey]*authn.Identity)
+		for _, c := range o.loggedIn() {
+			id := o.logins.user(c.login)
+			if len(id) == 0 || user != "" && string(id) != user || seen[c.login] {
+				continue
 			}
+			seen[c.login] = true
+			mine[o.logins.key(c.login)] = o.logins.identity(c.login)
 		}
+		found[o.loop.Index()] = mine
 	})
 	if !ok {
 		return nil
 	}
-	seen := make(map[*authn.Identity]bool)
-	var ids []*authn.Identity
-	add := func(id *authn.Identity) {
-		if !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
-		}
-	}
-	for _, part := range found {
-		for _, id := range part {
-			add(id)
+	var all []held
+	for i, part := range found {
+		for key, id := range part {
+			if i == 0 || !heldBefore(found[:i], key) {
+				all = append(all, held{key, id})
+			}
 		}
 	}
 	for _, u := range n.broker.NativeUsers() {
-		if id, ok := u.Login.(*authn.Identity); ok && want(id) {
-			add(id)
+		if id, ok := u.Login.(*authn.Identity); ok && id.ID != "" && (user == "" || id.ID == user) {
+			all = append(all, held{id: id})
 		}
 	}
-	return ids
+	return all
+}
+
+func heldBefore(parts []map[loginKey]*authn.Identity, key loginKey) bool {
+	return slices.ContainsFunc(parts, func(m map[loginKey]*authn.Identity) bool { return m[key] != nil })
 }
 
 // recheck asks the verifiers about logins and acts on the answers. With regrant the grants of a login that did
 // not change are compiled again too. It returns how many conns the answers were for, and whether some are missing.
-func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool) (conns int, unsure bool) {
-	if len(ids) == 0 {
+func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns int, unsure bool) {
+	if len(logins) == 0 {
 		return 0, false
 	}
 	type change struct {
 		id  *authn.Identity // what the login is now
 		err *authn.Refused
 	}
-	changes := make(map[*authn.Identity]change)
+	ids := make([]*authn.Identity, len(logins))
+	for i := range logins {
+		ids[i] = logins[i].id
+	}
+	changes, changed, users := make(map[loginKey]change), make(map[*authn.Identity]bool), make(map[string]bool)
 	for i, r := range n.chain.Revalidate(ctx, ids) {
 		var refused *authn.Refused
+		key := logins[i].key
 		switch {
 		case errors.As(r.Err, &refused):
-			changes[ids[i]] = change{err: refused}
+			changes[key] = change{err: refused}
 		case r.Err != nil:
 			n.counters.sweepErrors.Add(1)
 			unsure = true
+			continue
 		case r.Identity != nil:
-			changes[ids[i]] = change{id: r.Identity}
+			changes[key] = change{id: r.Identity}
 		case regrant:
-			changes[ids[i]] = change{id: ids[i]}
+			changes[key] = change{id: ids[i]}
+		default:
+			continue
 		}
+		changed[ids[i]], users[ids[i].ID] = true, true
 	}
-	if len(changes) == 0 {
+	if len(changed) == 0 {
 		return 0, unsure
 	}
 	// A native user's permissions are fixed at connect: if it may, it comes back with the new ones.
 	n.broker.DisconnectNative(func(u broker.NativeUser) bool {
 		id, ok := u.Login.(*authn.Identity)
-		_, isChanged := changes[id]
-		return ok && isChanged
+		return ok && changed[id]
 	})
-	var changed counter
+	delete(changes, loginKey{}) // native users have no socket
+	var met counter
 	n.onLoops(func(o *owner) {
-		for i, l := range o.logins {
-			if l == nil {
+		for slot, c := range o.loggedIn() {
+			if !users[string(o.logins.user(c.login))] { // found without making a key
 				continue
 			}
-			ch, ok := changes[l.Identity]
-			slot := uint32(i)
-			c := o.conns.at(slot)
+			ch, ok := changes[o.logins.key(c.login)]
 			if !ok || c.state != stateOpen && c.state != stateJoining {
 				continue
 			}
-			changed.Add(1)
+			met.Add(1)
 			o.loop.Blame(slot)
 			if ch.err != nil {
 				o.end(slot, refuseLogin(ch.err))
@@ -143,22 +151,22 @@ func (n *Node) recheck(ctx context.Context, ids []*authn.Identity, regrant bool)
 			o.regrant(slot, c, ch.id)
 		}
 	})
-	return int(changed.Load()), unsure
+	return int(met.Load()), unsure
 }
 
 // recheckExpired looks again at sessions whose time is over, for the site may have extended them, and ends the conns of
 // those that it has not.
-func (n *Node) recheckExpired(ctx context.Context, ids []*authn.Identity) {
-	n.recheck(ctx, ids, false)
-	expired := make(map[*authn.Identity]bool)
-	for _, id := range ids {
-		expired[id] = true
+func (n *Node) recheckExpired(ctx context.Context, logins []held) {
+	n.recheck(ctx, logins, false)
+	expired := make(map[loginKey]bool)
+	for i := range logins {
+		expired[logins[i].key] = true
 	}
 	n.onLoops(func(o *owner) {
-		for slot, l := range o.logins {
-			if c := o.conns.at(uint32(slot)); l != nil && expired[l.Identity] && c.state == stateOpen {
-				o.loop.Blame(uint32(slot))
-				o.end(uint32(slot), expiredLogin)
+		for slot, c := range o.loggedIn() {
+			if c.state == stateOpen && expired[o.logins.key(c.login)] {
+				o.loop.Blame(slot)
+				o.end(slot, expiredLogin)
 			}
 		}
 	})
@@ -167,10 +175,10 @@ func (n *Node) recheckExpired(ctx context.Context, ids []*authn.Identity) {
 // regrantAll compiles the grants of every conn again, after the rules changed.
 func (n *Node) regrantAll() {
 	n.onLoops(func(o *owner) {
-		for i, l := range o.logins {
-			if c := o.conns.at(uint32(i)); l != nil && (c.state == stateOpen || c.state == stateJoining) {
-				o.loop.Blame(uint32(i))
-				o.regrant(uint32(i), c, l.Identity)
+		for slot, c := range o.loggedIn() {
+			if c.state == stateOpen || c.state == stateJoining {
+				o.loop.Blame(slot)
+				o.regrant(slot, c, o.logins.identity(c.login))
 			}
 		}
 	})

@@ -198,7 +198,7 @@ func (o *owner) rawSend(slot uint32, c *conn, ev ws.Event) {
 		o.end(slot, ending{code: closeForbidden, reason: "this route takes no messages", word: "route_receives_only"})
 		return
 	}
-	if !o.logins[slot].grants.CanPublish([]byte(group)) {
+	if grants := o.grants(c); !grants.CanPublish([]byte(group)) {
 		o.end(slot, ending{code: closeForbidden, reason: errMayNotSend.text, word: "forbidden"})
 		return
 	}

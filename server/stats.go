@@ -82,11 +82,5 @@ func (n *Node) kept(yield func(what string, entries int)) {
 }
 
 func (o *owner) kept() [keptByOwners]int {
-	logins := 0
-	for _, l := range o.logins {
-		if l != nil {
-			logins++
-		}
-	}
-	return [...]int{logins, len(o.intake), len(o.partials), len(o.adding), len(o.pending), len(o.late), len(o.rawGroups)}
+	return [...]int{o.logins.index.Len(), len(o.intake), len(o.partials), len(o.adding), len(o.pending), len(o.late), len(o.rawGroups)}
 }

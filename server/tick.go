@@ -43,10 +43,10 @@ func (o *owner) Tick(now uint32) {
 			o.dueNow(uint32(slot), o.conns.at(uint32(slot)), now)
 		}
 	}
-	if ids := o.expired; len(ids) > 0 {
-		o.expired = nil
+	if lapsed := o.lapsed; len(lapsed) > 0 {
+		o.lapsed = nil
 		o.node.tasks.Go(func() { // ends with the verifiers' answer, within authn.timeout
-			o.node.recheckExpired(o.node.ctx, ids)
+			o.node.recheckExpired(o.node.ctx, lapsed)
 		})
 	}
 }
@@ -75,10 +75,10 @@ func (o *owner) dueNow(slot uint32, c *conn, now uint32) {
 func (o *owner) dueOpen(slot uint32, c *conn, now uint32) {
 	limits := o.node.bounds.Load()
 	switch {
-	case c.expires != 0 && o.node.wall().Unix() >= c.expires:
-		if id := o.logins[slot].Identity; id.SessionHash != "" && !c.is(flagExpiring) { // a site may extend its sessions
+	case o.expired(c):
+		if authn.IsSession(o.logins.own(c.login)) && !c.is(flagExpiring) { // a site may extend its sessions
 			c.flags |= flagExpiring
-			o.expired = append(o.expired, id)
+			o.lapsed = append(o.lapsed, o.logins.hold(c.login))
 			o.due[slot] = o.deadline(o.node.opts.authTimeout)
 			return
 		}
@@ -87,11 +87,11 @@ func (o *owner) dueOpen(slot uint32, c *conn, now uint32) {
 	case c.partialAt != 0 && limits.MessageTimeout > 0 && float64(now-c.partialAt) > limits.MessageTimeout.Seconds():
 		o.end(slot, ending{code: closeProtocol, reason: "a message stayed incomplete for too long", word: "message_timeout"})
 		return
-	case c.pingAt != 0 && now-c.pingAt > pongWait:
+	case c.is(flagPinged) && now-c.pinged > pongWait:
 		o.end(slot, ending{code: closeNoPong, reason: "a ping was not answered", word: "no_pong"})
 		return
 	}
-	if ping := o.pingTicks(); ping != 0 && c.pingAt == 0 && now >= o.nextPing(c) {
+	if ping := o.pingTicks(); ping != 0 && !c.is(flagPinged) && now >= o.nextPing(c) {
 		if c.is(flagRaw) {
 			o.frame = ws.AppendFrame(o.frame[:0], ws.OpPing, nil)
 			o.loop.SendBytes(slot, o.frame)
@@ -102,7 +102,8 @@ func (o *owner) dueOpen(slot uint32, c *conn, now uint32) {
 		if c.state != stateOpen {
 			return
 		}
-		c.pingAt, c.pinged = now, now
+		c.flags |= flagPinged
+		c.pinged = now
 	} else if o.checkPending(slot); c.state != stateOpen {
 		return
 	}
@@ -126,12 +127,12 @@ func (o *owner) attend(slot uint32, c *conn) {
 	next := uint32(never)
 	if o.pingTicks() != 0 {
 		next = o.nextPing(c)
-		if c.pingAt != 0 && next <= now {
-			next = c.pingAt + pongWait + 1
+		if c.is(flagPinged) && next <= now {
+			next = c.pinged + pongWait + 1
 		}
 	}
-	if c.expires != 0 {
-		left := max(c.expires-o.node.wall().Unix(), 0)
+	if at := o.logins.expires(c.login); at != 0 {
+		left := max(at-o.node.wall().Unix(), 0)
 		next = min(next, now+uint32(min(left, math.MaxInt32)))
 	}
 	if limit := o.node.bounds.Load().MessageTimeout; c.partialAt != 0 && limit > 0 {
@@ -143,18 +144,24 @@ func (o *owner) attend(slot uint32, c *conn) {
 // attendExpiring looks again at the deadlines of all logins that end by themselves.
 func (o *owner) attendExpiring() {
 	for slot := range o.due {
-		if c := o.conns.at(uint32(slot)); c.expires != 0 && !c.is(flagExpiring) {
+		c := o.conns.at(uint32(slot))
+		if o.logins.expires(c.login) != 0 && !c.is(flagExpiring) {
 			o.attend(uint32(slot), c)
 		}
 	}
 }
 
-// setExpiry notes when the login ends by itself.
-func (o *owner) setExpiry(slot uint32, c *conn, id *authn.Identity) {
-	c.expires = 0
+// setLogin makes an accepted login the conn's, until it ends by itself or another takes its place.
+func (o *owner) setLogin(slot uint32, c *conn, v *verdict) {
+	before := c.login
+	c.login = o.logins.enter(v.id, v.grants.Sets)
+	o.logins.leave(before)
 	c.flags &^= flagExpiring
-	if !id.Expires.IsZero() {
-		c.expires = id.Expires.Unix()
-	}
 	o.attend(slot, c)
+}
+
+// expired tells whether the conn's login is over.
+func (o *owner) expired(c *conn) bool {
+	at := o.logins.expires(c.login)
+	return at != 0 && o.node.wall().Unix() >= at
 }

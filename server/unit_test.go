@@ -134,16 +134,21 @@ func TestUsersConnsAreCountedOldestFirst(t *testing.T) {
 }
 
 func TestWhereaboutsFollowTheLoops(t *testing.T) {
-	var w whereabouts
-	w.set("g", 0)
-	w.set("g", 5)
-	if got := w.loops([]byte("g")); got != 1|1<<5 {
+	w := newWhereabouts()
+	g, other := []byte("g"), []byte("other")
+	w.set(g, 0)
+	w.set(other, 1)
+	w.set(g, 5)
+	if got := w.loops(g); got != 1|1<<5 {
 		t.Fatalf("loops = %b", got)
 	}
-	w.clear("g", 0)
-	w.clear("g", 5)
-	if got := w.loops([]byte("g")); got != 0 {
+	w.clear(g, 0)
+	w.clear(g, 5)
+	if got := w.loops(g); got != 0 {
 		t.Fatalf("loops = %b, want none", got)
+	}
+	if got := w.loops(other); got != 1<<1 {
+		t.Fatalf("loops of another group = %b", got)
 	}
 }
 

@@ -78,9 +78,9 @@ func TestAgainstAModel(t *testing.T) {
 				t.Fatalf("step %d: Discard = %v, %v, want %v", i, removed, last, want)
 			}
 		default:
-			h.Drop(slot, func(name string) {
-				if delete(model[name], slot); len(model[name]) != 0 {
-					t.Fatalf("step %d: %s was called empty, has %d", i, name, len(model[name]))
+			h.Drop(slot, func(name []byte) {
+				if delete(model[string(name)], slot); len(model[string(name)]) != 0 {
+					t.Fatalf("step %d: %s was called empty, has %d", i, name, len(model[string(name)]))
 				}
 			})
 			for _, members := range model {
@@ -114,7 +114,7 @@ func TestAgainstAModel(t *testing.T) {
 		if n != h.Count(slot) {
 			t.Fatalf("Count(%d) = %d, GroupsOf has %d", slot, h.Count(slot), n)
 		}
-		h.Drop(slot, func(string) {})
+		h.Drop(slot, func([]byte) {})
 	}
 	if g, m := h.Len(); g != 0 || m != 0 {
 		t.Fatalf("after dropping all: %d groups, %d members", g, m)

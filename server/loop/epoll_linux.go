@@ -161,7 +161,7 @@ func (p *epoll) lastError(s *sock) error {
 func (p *epoll) open(slot uint32, s *sock, a arrival) error {
 	s.ref = uint32(a.fd)
 	s.events = interest(s)
-	if errno := p.control(syscall.EPOLL_CTL_ADD, a.fd, s.events, slot, s.gen); errno != 0 {
+	if errno := p.control(syscall.EPOLL_CTL_ADD, a.fd, uint32(s.events), slot, s.gen); errno != 0 {
 		_ = syscall.Close(a.fd)
 		return os.NewSyscallError("epoll_ctl", errno)
 	}
@@ -182,8 +182,8 @@ func (p *epoll) write(_ uint32, s *sock, b []byte) (int, error) {
 }
 
 // interest returns the events that matter to a socket. EPOLLERR and EPOLLHUP always come.
-func interest(s *sock) uint32 {
-	var events uint32
+func interest(s *sock) uint16 {
+	var events uint16
 	switch {
 	case s.is(isEnded):
 	case s.is(isPaused):
@@ -200,12 +200,12 @@ func interest(s *sock) uint32 {
 // watch implements transport.
 func (p *epoll) watch(slot uint32, s *sock) { p.register(slot, s, interest(s)) }
 
-func (p *epoll) register(slot uint32, s *sock, events uint32) {
+func (p *epoll) register(slot uint32, s *sock, events uint16) {
 	if events == s.events {
 		return
 	}
 	s.events = events
-	if errno := p.control(syscall.EPOLL_CTL_MOD, int(s.ref), events, slot, s.gen); errno != 0 {
+	if errno := p.control(syscall.EPOLL_CTL_MOD, int(s.ref), uint32(events), slot, s.gen); errno != 0 {
 		p.loop.drop(slot, s, os.NewSyscallError("epoll_ctl", errno))
 	}
 }

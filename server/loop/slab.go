@@ -39,7 +39,7 @@ type sock struct {
 	ref      uint32 // epoll: the descriptor; portable: index into netConns.conns
 	state    state
 	flags    uint8
-	events   uint32 // epoll: what is registered
+	events   uint16 // epoll: what is registered
 	head     uint32 // first pending piece, 0 = none; on a free slot, the next free slot
 	tail     uint32 // last pending piece
 	pending  uint32 // bytes in pieces

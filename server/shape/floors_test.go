@@ -18,11 +18,12 @@ var floors = []struct{ pkg, may string }{
 	{"server/wire", ""},
 	{"server/ws", ""},
 	{"server/proxyproto", ""},
-	{"server/hub", "broker/subject server/wire server/ws"},
+	{"server/pack", ""},
+	{"server/hub", "broker/subject server/pack server/wire server/ws"},
 	{"server/loop", "server/ws"},
 	{"server/admin", "broker/subject server/wire"},
 	{"server/demo", "clients/js"},
-	{"server", "authn broker broker/subject server/admin server/hub server/loop server/proxyproto server/wire server/ws"},
+	{"server", "authn broker broker/subject server/admin server/hub server/loop server/pack server/proxyproto server/wire server/ws"},
 	{"server/config", "authn authn/… broker broker/subject server server/admin"},
 	{"server/docs/gen", "server server/admin server/config server/wire"},
 	{"server/cmd/gatecast", "*"},
@@ -58,7 +59,7 @@ var thirdParties = []struct{ library, by string }{
 
 // leafOnly are packages that import the standard library and nothing else, but for the one library given.
 var leafOnly = map[string]string{
-	"broker/subject": "", "server/wire": "", "server/proxyproto": "", "server/ws": "github.com/gobwas/",
+	"broker/subject": "", "server/wire": "", "server/pack": "", "server/proxyproto": "", "server/ws": "github.com/gobwas/",
 }
 
 func TestPackagesImportOnlyWhatTheirFloorAllows(t *testing.T) {

@@ -1,0 +1,91 @@
+package server
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gatecast/gatecast/authn"
+)
+
+func sets(t *testing.T, rules ...authn.Rule) authn.Sets {
+	t.Helper()
+	r, err := authn.CompileRules(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := r.GrantsFor(&authn.Identity{ID: "x", Kind: authn.KindUser}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.Sets
+}
+
+func TestConnsThatLoggedInAlikeShareALogin(t *testing.T) {
+	logins := newLogins()
+	hears, speaks := sets(t, authn.Rule{To: "authenticated", Subscribe: []string{"chat.>"}}), sets(t, authn.Rule{To: "authenticated", Publish: []string{"chat.>"}})
+	base := authn.Identity{ID: "42", Kind: authn.KindUser, Verifier: "jwt", Expires: time.Unix(1800000000, 5)}
+	with := func(change func(id *authn.Identity)) *authn.Identity {
+		id := base
+		change(&id)
+		return &id
+	}
+	first := logins.enter(&base, hears)
+	if again := logins.enter(with(func(*authn.Identity) {}), hears); again != first {
+		t.Fatalf("an equal login is %d, want %d", again, first)
+	}
+	seen := map[uint32]string{first: "the first"}
+	for name, id := range map[string]*authn.Identity{
+		"another user":    with(func(id *authn.Identity) { id.ID = "43" }),
+		"another kind":    with(func(id *authn.Identity) { id.Kind = authn.KindStaff }),
+		"another expiry":  with(func(id *authn.Identity) { id.Expires = time.Unix(1800000000, 6) }),
+		"no expiry":       with(func(id *authn.Identity) { id.Expires = time.Time{} }),
+		"another session": with(func(id *authn.Identity) { id.Ref = "abc" }),
+		"attributes":      with(func(id *authn.Identity) { id.Attrs = map[string][]string{"a": {"b"}} }),
+		"anonymous":       {Kind: authn.KindAnonymous},
+	} {
+		i := logins.enter(id, hears)
+		if other, taken := seen[i]; taken {
+			t.Errorf("%s is login %d, as %s", name, i, other)
+		}
+		seen[i] = name
+	}
+	if i := logins.enter(&base, speaks); seen[i] != "" {
+		t.Errorf("other grants are login %d, as %s", i, seen[i])
+	} else {
+		seen[i] = "other grants"
+	}
+
+	if id := logins.identity(first); id.ID != "42" || !id.Expires.Equal(base.Expires) || id.Verifier != "jwt" {
+		t.Errorf("identity = %+v", id)
+	}
+	if g := logins.grants(first); !g.CanSubscribe([]byte("chat.7")) || !g.CanSubscribe([]byte("user.42")) || g.CanPublish([]byte("chat.7")) {
+		t.Error("grants are not those it was entered with")
+	}
+	logins.leave(first)
+	if user := logins.user(first); string(user) != "42" {
+		t.Errorf("with one conn left user = %q", user)
+	}
+	for i := range seen {
+		logins.leave(i)
+	}
+	if logins.index.Len() != 0 || logins.texts.Len() != 0 {
+		t.Errorf("%d logins, %d texts are left", logins.index.Len(), logins.texts.Len())
+	}
+	if i := logins.enter(&base, hears); int(i) > len(seen) {
+		t.Errorf("login %d is new though all were free", i)
+	}
+}
+
+func TestChecksOfGrantsDoNotAllocate(t *testing.T) {
+	logins := newLogins()
+	i := logins.enter(&authn.Identity{ID: "42", Kind: authn.KindUser}, sets(t, authn.Rule{To: "authenticated", Subscribe: []string{"chat.>"}}))
+	name, own := []byte("chat.7"), []byte("user.42")
+	if n := testing.AllocsPerRun(100, func() {
+		g := logins.grants(i)
+		if !g.CanSubscribe(name) || !g.CanSubscribe(own) || g.CanPublish(name) {
+			t.Fatal("wrong")
+		}
+	}); n != 0 {
+		t.Fatalf("%v allocations, want none", n)
+	}
+}
