@@ -71,6 +71,9 @@ func newLogins() logins { return logins{seed: maphash.MakeSeed(), taken: 1, last
 // at returns a login that is in use.
 func (t *logins) at(i uint32) *login { return &t.chunks[i/loginsPerChunk][i%loginsPerChunk] }
 
+// inUse tells whether a login, below taken, is anybody's.
+func (t *logins) inUse(i uint32) bool { return t.at(i).role != unique.Handle[role]{} }
+
 // enter counts one more conn with that login.
 func (t *logins) enter(id *authn.Identity, sets authn.Sets) uint32 {
 	t.packed = id.AppendTraits(t.packed[:0])

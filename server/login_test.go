@@ -1,6 +1,8 @@
 package server
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,5 +89,29 @@ func TestChecksOfGrantsDoNotAllocate(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Fatalf("%v allocations, want none", n)
+	}
+}
+
+func TestASweepMeetsEveryLoginInParts(t *testing.T) {
+	n, _ := startAlone(t, testConfig(t, "auto"))
+	want := []string{"a", "b", "c", "d", "e"}
+	for _, user := range append(want, "a", "b") {
+		dial(t, n, "/ws", user).want(`{"op":"welcome"}`)
+	}
+	seen := map[string]bool{}
+	for from, more := uint32(1), true; more; from++ {
+		var part []held
+		if part, more = n.loginsFrom(from, 1); len(part) > len(n.owners) {
+			t.Fatalf("a part of one login a loop has %d", len(part))
+		}
+		for _, h := range part {
+			seen[h.id.ID] = true
+			if h.key.user != h.id.ID || h.id.SessionHash != sessionHash(h.id.ID) {
+				t.Errorf("key and identity differ: %+v, %+v", h.key, h.id)
+			}
+		}
+	}
+	if got := slices.Sorted(maps.Keys(seen)); !slices.Equal(got, want) {
+		t.Fatalf("the parts have the logins of %v, want %v", got, want)
 	}
 }

@@ -111,6 +111,7 @@ type Node struct {
 	logins      workers
 	revoked     revocations
 	rulesAge    atomic.Uint64 // how often the rules were replaced
+	swept       chan struct{} // a sweep has ended; never closed
 	counters    counters
 
 	drainOnce sync.Once
@@ -190,6 +191,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 		chain: c.Chain, static: c.Static, version: c.Version, started: time.Now(), wall: c.wall,
 		where:      newWhereabouts(),
 		rejectHTTP: c.Authn.Reject == authn.RejectHTTP,
+		swept:      make(chan struct{}, 1),
 		draining:   make(chan struct{}), stopped: make(chan struct{}), brokerReady: make(chan struct{}),
 	}
 	if n.wall == nil {

@@ -242,14 +242,14 @@ func (w *whereabouts) len() int {
 }
 
 // loops returns the loops with members as bits.
-func (w *whereabouts) loops(name []byte) (bits uint64) {
+func (w *whereabouts) loops(name []byte) (found uint64) {
 	hash, i := w.hash(name)
 	s := &w.shards[i]
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	s.at.Find(hash, func(loop uint32) bool {
-		bits |= 1 << loop
+		found |= 1 << loop
 		return false
 	})
-	return bits
+	return found
 }

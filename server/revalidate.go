@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -45,48 +46,84 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 		case <-prune.C:
 			n.chain.Prune()
 		case <-sweep:
-			n.recheck(ctx, n.loginsOf(""), false)
+			n.sweepLogins(ctx)
 			n.counters.sweeps.Add(1)
 		}
 	}
 }
 
-// loginsOf returns the distinct logins of this node, by socket and by NATS, that are a user's; all users' if user is "".
-func (n *Node) loginsOf(user string) []held {
-	found := make([]map[loginKey]*authn.Identity, len(n.owners))
+// A sweep takes logins in parts, so that their identities and what verifiers read of them do not live all at once.
+const (
+	leastPart = 1000 // logins of a loop
+	mostParts = 20   // each is a few queries, and a walk over the conns if something changed
+)
+
+// sweepLogins looks at every login once.
+func (n *Node) sweepLogins(ctx context.Context) {
+	size := max(leastPart, uint32(n.conns.Load())/mostParts/uint32(len(n.owners)))
+	seen, seed := make(map[uint64]bool), maphash.MakeSeed()
+	for from, more := uint32(1), true; more && ctx.Err() == nil; from += size {
+		var part []held
+		part, more = n.loginsFrom(from, size)
+		part = slices.DeleteFunc(part, func(h held) bool { // conns of one login are on several loops
+			hash := maphash.Comparable(seed, h.key)
+			before := seen[hash]
+			seen[hash] = true
+			return before
+		})
+		n.recheck(ctx, part, false)
+	}
+	n.recheck(ctx, n.nativeLogins(func(id *authn.Identity) bool { return id.ID != "" }), false)
+	select {
+	case n.swept <- struct{}{}:
+	default:
+	}
+}
+
+// loginsFrom returns those of each loop with a place in [from, from+size), and tells whether there are more.
+func (n *Node) loginsFrom(from, size uint32) (part []held, more bool) {
+	parts, mores := make([][]held, len(n.owners)), make([]bool, len(n.owners))
 	ok := n.onLoops(func(o *owner) {
-		seen, mine := make([]bool, o.logins.taken), make(map[loginKey]*authn.Identity)
-		for _, c := range o.loggedIn() {
-			id := o.logins.user(c.login)
-			if len(id) == 0 || user != "" && string(id) != user || seen[c.login] {
-				continue
+		i, t := o.loop.Index(), &o.logins
+		for login := from; login < min(from+size, t.taken); login++ {
+			if t.inUse(login) && len(t.user(login)) > 0 {
+				parts[i] = append(parts[i], t.hold(login))
 			}
-			seen[c.login] = true
-			mine[o.logins.key(c.login)] = o.logins.identity(c.login)
 		}
-		found[o.loop.Index()] = mine
+		mores[i] = from+size < t.taken
+	})
+	if !ok {
+		return nil, false
+	}
+	return slices.Concat(parts...), slices.Contains(mores, true)
+}
+
+// loginsOf returns the logins of a user on this node, by socket and by NATS.
+func (n *Node) loginsOf(user string) []held {
+	parts := make([][]held, len(n.owners))
+	ok := n.onLoops(func(o *owner) {
+		seen := make(map[uint32]bool)
+		for _, c := range o.loggedIn() {
+			if string(o.logins.user(c.login)) == user && !seen[c.login] {
+				seen[c.login] = true
+				parts[o.loop.Index()] = append(parts[o.loop.Index()], o.logins.hold(c.login))
+			}
+		}
 	})
 	if !ok {
 		return nil
 	}
-	var all []held
-	for i, part := range found {
-		for key, id := range part {
-			if i == 0 || !heldBefore(found[:i], key) {
-				all = append(all, held{key, id})
-			}
-		}
-	}
-	for _, u := range n.broker.NativeUsers() {
-		if id, ok := u.Login.(*authn.Identity); ok && id.ID != "" && (user == "" || id.ID == user) {
-			all = append(all, held{id: id})
-		}
-	}
-	return all
+	return append(slices.Concat(parts...), n.nativeLogins(func(id *authn.Identity) bool { return id.ID == user })...)
 }
 
-func heldBefore(parts []map[loginKey]*authn.Identity, key loginKey) bool {
-	return slices.ContainsFunc(parts, func(m map[loginKey]*authn.Identity) bool { return m[key] != nil })
+// nativeLogins returns those logins of native users that want chooses.
+func (n *Node) nativeLogins(want func(*authn.Identity) bool) (logins []held) {
+	for _, u := range n.broker.NativeUsers() {
+		if id, ok := u.Login.(*authn.Identity); ok && want(id) {
+			logins = append(logins, held{id: id})
+		}
+	}
+	return logins
 }
 
 // recheck asks the verifiers about logins and acts on the answers. With regrant the grants of a login that did

@@ -13,7 +13,7 @@ const (
 	trimEvery  = 5 * time.Second  // looks at the heap; reading three counters
 	trimPause  = 20 * time.Second // between two trims at least: each is a collection
 	trimAtMost = 4 << 20          // bytes a second allocated by a node that counts as quiet
-	trimWorth  = 8 << 20          // bytes that a trim must promise, and a quarter of the live heap
+	trimWorth  = 2 << 20          // bytes that a trim must promise, and an eighth of the live heap, beyond what the last one could not return
 )
 
 // heap is what the runtime says of its memory, in bytes.
@@ -31,28 +31,37 @@ func (n *Node) trim(ctx context.Context) {
 		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
 	}
-	var now, before heap
+	var now, before, after heap
 	before.read(samples)
 	last := time.Now()
 	for tick := time.NewTicker(trimEvery); ; {
 		select {
 		case <-tick.C:
+		case <-n.swept: // it leaves garbage, but is over: the next look goes by what comes from now on
+			before.read(samples)
+			last = time.Time{}
+			continue
 		case <-ctx.Done():
 			tick.Stop()
 			return
 		}
 		now.read(samples)
-		if worthTrimming(now, before) && time.Since(last) >= trimPause {
+		if worthTrimming(now, before, after) && time.Since(last) >= trimPause {
 			n.chain.Prune()
 			debug.FreeOSMemory()
 			last = time.Now()
+			after.read(samples)
 		}
 		before = now
 	}
 }
 
-// worthTrimming tells whether the node was quiet since before and holds much that is not live.
-func worthTrimming(now, before heap) bool {
+// rest is what is held and not live, in bytes.
+func (h *heap) rest() uint64 { return h.held - min(h.live, h.held) }
+
+// worthTrimming tells whether the node was quiet since before and holds much that is not live. What the last trim left, after, lies scattered between
+// live objects: another would find it again.
+func worthTrimming(now, before, after heap) bool {
 	quiet := now.allocated-before.allocated < uint64(trimAtMost*trimEvery.Seconds())
-	return quiet && now.held > now.live && now.held-now.live > max(trimWorth, now.live/4)
+	return quiet && now.rest() > after.rest()+max(trimWorth, now.live/8)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Engines of [Options.Engine]: the last word of the site's SESSION_ENGINE.
@@ -201,21 +202,30 @@ func checkEngine(engine string) error {
 	return fmt.Errorf("engine %q is unknown: %s", engine, work)
 }
 
-// identifier is what we quote into SQL: a table with or without a schema, or a column. Django's own names are far inside it.
 var (
-	tableName  = regexp.MustCompile(`^` + ident + `(\.` + ident + `)?$`)
-	columnName = regexp.MustCompile(`^` + ident + `$`)
+	identifier = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_$-]*$`)
 	cookieName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$") // RFC 6265 §4.1.1: a token
 )
 
-const ident = `[\p{L}_][\p{L}\p{N}_$-]{0,62}`
+// maxIdentifier is in runes. It is counted beside the expression, which with {0,62} of two Unicode classes would be 3 MB of the process.
+const maxIdentifier = 63
+
+// isColumn and isTable say what we quote into SQL: a column, or a table with or without a schema. Django's own names are far inside it.
+func isColumn(name string) bool {
+	return identifier.MatchString(name) && utf8.RuneCountInString(name) <= maxIdentifier
+}
+
+func isTable(name string) bool {
+	schema, table, dotted := strings.Cut(name, ".")
+	return isColumn(schema) && (!dotted || isColumn(table))
+}
 
 func (o *Options) checkNames() (errs []error) {
 	table := func(name, value string, optional bool) {
 		if optional && value == "" {
 			return
 		}
-		if !tableName.MatchString(value) {
+		if !isTable(value) {
 			errs = append(errs, fmt.Errorf("authn.django.%s is %q: want a table's name, such as \"auth_user\" or \"site.auth_user\"", name, value))
 		}
 	}
@@ -224,7 +234,7 @@ func (o *Options) checkNames() (errs []error) {
 	table("user_groups_table", o.UserGroupsTable, true)
 	table("user_permissions_table", o.UserPermissionsTable, true)
 	column := func(name, value string) {
-		if !columnName.MatchString(value) {
+		if !isColumn(value) {
 			errs = append(errs, fmt.Errorf("authn.django.%s is %q: want a column's name", name, value))
 		}
 	}
