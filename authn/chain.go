@@ -175,6 +175,9 @@ type undecided struct {
 }
 
 func (u *undecided) decides(err error, allowAnonymous bool) bool {
+	if err == nil {
+		return true
+	}
 	var refused *Refused
 	switch {
 	case errors.Is(err, ErrNotMine):

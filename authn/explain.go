@@ -74,10 +74,11 @@ func stepOf(carrier Carrier, verifier string, id *Identity, err error, absent bo
 }
 
 func outcomeOf(err error) (Outcome, string) {
+	if err == nil {
+		return OutcomeAccepted, ""
+	}
 	var refused *Refused
 	switch {
-	case err == nil:
-		return OutcomeAccepted, ""
 	case errors.As(err, &refused):
 		return OutcomeRefused, refused.Reason
 	case errors.Is(err, ErrNotMine):

@@ -124,7 +124,7 @@ func TestGroupSendDoesNotAllocateUpToTheRelay(t *testing.T) {
 }
 
 // maxHandshakeAllocs is what a handshake may cost, from the request's bytes to the welcome with its group joined.
-const maxHandshakeAllocs = 40
+const maxHandshakeAllocs = 24
 
 func TestAHandshakeAllocatesLittle(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode string) {

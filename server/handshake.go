@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -323,8 +324,12 @@ func (n *Node) checkOrigin(v *verdict) *authn.OriginError {
 	if v.err != nil && !errors.Is(v.err, authn.ErrLoginLater) {
 		ambient = n.chain.HasCookie(v.job.request)
 	}
+	err := n.origins.Load().Check(v.job.request, ambient)
+	if err == nil {
+		return nil
+	}
 	var refused *authn.OriginError
-	errors.As(n.origins.Load().Check(v.job.request, ambient), &refused)
+	errors.As(err, &refused)
 	return refused
 }
 
@@ -404,7 +409,9 @@ func (o *owner) admit(slot uint32, c *conn, v *verdict) {
 		o.rawGroups[slot] = publish
 	}
 	n.counters.handshake("accepted", id.Verifier)
-	o.log.Info("login accepted", "conn", c.id, "addr", c.address(), "user", id.ID, "kind", id.Kind, "verifier", id.Verifier)
+	if o.log.Enabled(context.Background(), slog.LevelInfo) { // else its arguments cost for nothing
+		o.log.Info("login accepted", "conn", c.id, "addr", c.address(), "user", id.ID, "kind", id.Kind, "verifier", id.Verifier)
+	}
 	o.add(&addition{slot: slot, gen: o.loop.ID(slot).Gen(), names: names, how: hub.ByRule, done: (*owner).welcome})
 }
 

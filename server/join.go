@@ -2,6 +2,7 @@ package server
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/gatecast/gatecast/server/hub"
 	"github.com/gatecast/gatecast/server/loop"
@@ -43,10 +44,31 @@ type waiter struct {
 	i int
 }
 
-// joined tells the owner that broker.Join of a group is done or failed.
+// joined tells the owner that broker.Join of a group is done or failed. An answer that comes while the call is made, as most do on a
+// node without peers, is taken at once; a later one is posted.
 type joined struct {
-	name string
-	err  error
+	owner *owner
+	name  string
+	err   error
+	first atomic.Bool // the answer, or the end of the call, has come: the other one is the second
+}
+
+// answer is what broker.Join calls, on any goroutine.
+func (j *joined) answer(err error) {
+	j.err = err
+	if !j.first.CompareAndSwap(false, true) {
+		j.owner.loop.Post(loop.Task{Kind: taskJoined, P: j})
+	}
+}
+
+// join asks for a group that has no member on this loop yet, and tells whether the answer has come.
+func (o *owner) join(name string) (answered bool, err error) {
+	j := &joined{owner: o, name: name}
+	o.node.broker.Join(name, j.answer)
+	if j.first.CompareAndSwap(false, true) {
+		return false, nil
+	}
+	return true, j.err
 }
 
 // add begins an addition. Names it has refused already (errs) are left out.
@@ -62,12 +84,14 @@ func (o *owner) add(a *addition) {
 		p := o.pending[name]
 		if p == nil {
 			p = &pendingGroup{ready: o.hub.Members([]byte(name)) != nil}
-			o.pending[name] = p
 			if !p.ready {
-				o.node.broker.Join(name, func(err error) {
-					o.loop.Post(loop.Task{Kind: taskJoined, P: &joined{name, err}})
-				})
+				var err error
+				if p.ready, err = o.join(name); err != nil {
+					a.errs[i] = refuseOp(err)
+					continue
+				}
 			}
+			o.pending[name] = p
 		}
 		p.holds++
 		if !p.ready {

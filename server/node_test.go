@@ -237,8 +237,8 @@ func TestAMessageReachesTheMembersAndNobodyElse(t *testing.T) {
 		a.send(`{"op":"group_add","id":1,"group":"chat.7"}`)
 		a.want(`{"op":"ok","id":1,"group":"chat.7"}`)
 		b.send(`[{"op":"group_add","id":1,"groups":["chat.7","chat.private.x","bad name"]},{"op":"ping","id":2}]`)
-		b.want(`{"op":"ok","id":2}`)
 		got := b.want(`{"op":"ok","id":1}`)
+		b.want(`{"op":"ok","id":2}`)
 		if s := fmt.Sprint(got["groups"]); !strings.Contains(s, "forbidden") || !strings.Contains(s, "bad_group") {
 			t.Fatalf("groups = %v, want one ok, one forbidden, one bad_group", s)
 		}
