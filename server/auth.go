@@ -35,7 +35,7 @@ func (o *owner) auth(slot uint32, c *conn, op *wire.Op) {
 
 // authDecided goes on after an auth op.
 func (o *owner) authDecided(slot uint32, c *conn, v *verdict) {
-	if c.state == stateClosing {
+	if c.over() {
 		return
 	}
 	c.flags &^= flagHeld
@@ -48,7 +48,7 @@ func (o *owner) authDecided(slot uint32, c *conn, v *verdict) {
 		o.end(slot, e)
 		return
 	case c.state == stateWaiting:
-		if o.ok(slot, &reply, nil); c.state == stateClosing {
+		if o.ok(slot, &reply, nil); c.over() {
 			return
 		}
 		// Ops sent behind the auth run after the welcome, in welcome's release and goOn.
@@ -64,14 +64,14 @@ func (o *owner) authDecided(slot uint32, c *conn, v *verdict) {
 	case v.id.ID == "" || o.user(slot) != "" && v.id.ID != o.user(slot):
 		o.refuseOp(slot, &reply, &opError{wire.CodeForbidden, "this is another user's login; open another conn for it"})
 	default:
-		if o.renew(slot, c, v); c.state != stateClosing {
+		if o.renew(slot, c, v); !c.over() {
 			o.ok(slot, &reply, nil)
 		}
 	}
-	if c.state == stateClosing {
+	if c.over() {
 		return
 	}
-	if o.goOn(slot, c); c.state != stateClosing {
+	if o.goOn(slot, c); !c.over() {
 		o.release(slot, c)
 	}
 }
@@ -90,7 +90,7 @@ func (o *owner) renew(slot uint32, c *conn, v *verdict) {
 		o.node.endID(oldest, ending{code: closeReplaced, reason: "replaced by a newer conn of this user", word: "replaced"})
 	}
 	o.setLogin(slot, c, v)
-	if c.state != stateOpen { // its welcome goes by the new grants
+	if !c.welcomed() { // its welcome goes by the new grants
 		return
 	}
 	var lost []string

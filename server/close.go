@@ -155,7 +155,7 @@ func (o *owner) end(slot uint32, e ending) {
 	if c.state == stateClosing || c.state == stateFree {
 		return
 	}
-	welcomed := c.state == stateOpen
+	welcomed := c.welcomed()
 	o.ended(slot, e) // first, so that nothing below can end it again
 	if c.is(flagUpgraded) {
 		if !c.is(flagRaw) {
@@ -172,6 +172,25 @@ func (o *owner) end(slot uint32, e ending) {
 	o.loop.Close(slot, true)
 }
 
+// breach ends a conn for what it sent, of which nothing more is looked at. What it had published before was posted to the loops of the
+// members, its own among them (relay.go): it gets that first, then the close frame, so the end is posted behind it.
+func (o *owner) breach(slot uint32, c *conn, e ending) {
+	if c.state != stateOpen {
+		o.end(slot, e)
+		return
+	}
+	o.counted(slot, c, e) // at once: the peer may be gone before the task runs
+	c.state = stateFailing
+	o.due[slot] = never
+	gen := o.loop.ID(slot).Gen()
+	o.post(func(o *owner) {
+		if o.loop.Live(slot, gen) {
+			o.loop.Blame(slot)
+			o.end(slot, e)
+		}
+	})
+}
+
 // abort ends a conn that takes nothing any more: what waits for it is thrown away with the socket.
 func (o *owner) abort(slot uint32, e ending) {
 	c := o.conns.at(slot)
@@ -182,14 +201,21 @@ func (o *owner) abort(slot uint32, e ending) {
 	o.loop.Abort(slot)
 }
 
-// ended counts and logs the end of a conn, gives back all it held, and leaves it closing.
-func (o *owner) ended(slot uint32, e ending) {
-	c := o.conns.at(slot)
+// counted counts and logs the end of a conn.
+func (o *owner) counted(slot uint32, c *conn, e ending) {
 	if c.is(flagUpgraded) {
 		o.node.counters.closed(e.code)
 	}
 	if e.word != "" && (c.state == stateOpen || c.is(flagUpgraded)) {
 		o.logConn(slot, "conn closed", "code", e.code, "reason", e.word)
+	}
+}
+
+// ended counts the end of a conn, gives back all it held, and leaves it closing.
+func (o *owner) ended(slot uint32, e ending) {
+	c := o.conns.at(slot)
+	if c.state != stateFailing {
+		o.counted(slot, c, e)
 	}
 	o.giveBack(slot)
 	c.state = stateClosing
@@ -227,7 +253,7 @@ func (o *owner) giveBack(slot uint32) {
 	case stateJoining:
 		o.joining--
 		o.open--
-	case stateOpen:
+	case stateOpen, stateFailing:
 		o.open--
 	}
 }

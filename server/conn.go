@@ -12,14 +12,15 @@ import (
 
 // connState is where a conn is in its life:
 //
-//	free ─► reading ─► verifying ─► joining ─► open ─► closing ─► free
-//	         header      │   ▲         ▲
-//	                     ▼   │ auth    │
+//	free ─► reading ─► verifying ─► joining ─► open ─► failing ─► closing ─► free
+//	         header      │   ▲         ▲         │                   ▲
+//	                     ▼   │ auth    │         └───────────────────┘
 //	                   waiting ────────┘
 //
 // reading collects the header block; verifying waits for authn; waiting has answered 101 and waits for the
 // auth op (first-message login); joining waits for the barriers of the groups of its welcome; open serves ops;
-// closing has said its last word and waits for the loop to let the socket go. Every state may go to closing.
+// failing has broken the protocol and waits for the messages that are on their way to it from its own loop, see
+// breach; closing has said its last word and waits for the loop to let the socket go. Every state may go to closing.
 type connState uint8
 
 const (
@@ -29,10 +30,11 @@ const (
 	stateWaiting
 	stateJoining
 	stateOpen
+	stateFailing
 	stateClosing
 )
 
-var stateNames = [...]string{"free", "reading", "verifying", "waiting", "joining", "open", "closing"}
+var stateNames = [...]string{"free", "reading", "verifying", "waiting", "joining", "open", "failing", "closing"}
 
 func (s connState) String() string { return stateNames[s] }
 
@@ -81,6 +83,10 @@ type refusals struct {
 }
 
 func (c *conn) is(flag uint16) bool { return c.flags&flag != 0 }
+
+// welcomed tells whether the conn is in its groups; over whether nothing that it sends is looked at any more.
+func (c *conn) welcomed() bool { return c.state == stateOpen || c.state == stateFailing }
+func (c *conn) over() bool     { return c.state >= stateFailing }
 
 func (c *conn) address() netip.Addr { return netip.AddrFrom16(c.addr).Unmap() }
 

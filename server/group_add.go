@@ -28,7 +28,7 @@ func (o *owner) groupAdd(slot uint32, c *conn, op *wire.Op) {
 	}
 	for _, e := range a.errs {
 		if e != nil && e.code == wire.CodeLimit {
-			if o.limited(slot, c); c.state == stateClosing {
+			if o.limited(slot, c); c.over() {
 				return
 			}
 			break

@@ -21,7 +21,7 @@ func (o *owner) readOps(slot uint32, c *conn, frame []byte) {
 		if err != nil {
 			e := err.(*wire.Error)
 			if e.Fatal {
-				o.end(slot, ending{code: closeBadFrame, reason: e.Message, word: "bad_json"})
+				o.breach(slot, c, ending{code: closeBadFrame, reason: e.Message, word: "bad_json"})
 				return
 			}
 			op = wire.Op{HasID: e.HasID, ID: e.ID}
@@ -41,18 +41,18 @@ func (o *owner) readOps(slot uint32, c *conn, frame []byte) {
 				o.overRate(slot, c, &op)
 			}
 		}
-		if !more || c.state == stateClosing {
+		if !more || c.over() {
 			break
 		}
 	}
-	if ops == 0 && c.state != stateClosing && !o.ratedMessage(c) {
+	if ops == 0 && !c.over() && !o.ratedMessage(c) {
 		o.limited(slot, c)
 	}
 }
 
 // overRate refuses an op that came too fast.
 func (o *owner) overRate(slot uint32, c *conn, op *wire.Op) {
-	if o.refuseOp(slot, op, errRate); c.state != stateClosing {
+	if o.refuseOp(slot, op, errRate); !c.over() {
 		o.limited(slot, c)
 	}
 }
@@ -177,7 +177,7 @@ func (o *owner) putOff(slot uint32, c *conn, op *wire.Op) {
 	q := o.queue(slot, c)
 	if len(q.later) >= maxLaterOps || q.size+len(op.Raw) > maxLater || q.named+len(op.Groups)+1 > maxLaterNames {
 		o.refuseOp(slot, op, &opError{wire.CodeLimit, "too many ops wait for an earlier one on the same group"})
-		if c.state != stateClosing {
+		if !c.over() {
 			o.limited(slot, c)
 		}
 		return
@@ -216,7 +216,7 @@ func (o *owner) goOn(slot uint32, c *conn) {
 			q.keep(l)
 			continue
 		}
-		if o.run(slot, c, &op); c.state == stateClosing {
+		if o.run(slot, c, &op); c.over() {
 			return
 		}
 	}

@@ -105,8 +105,10 @@ func (o *owner) Read(slot uint32, b []byte) {
 // Closed implements [loop.Handler].
 func (o *owner) Closed(slot uint32, err error) {
 	c := o.conns.at(slot)
-	if c.state != stateClosing {
+	if !c.over() {
 		o.node.counters.lost.Add(1)
+	}
+	if c.state != stateClosing {
 		o.giveBack(slot)
 	}
 	o.node.conns.Add(-1)

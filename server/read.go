@@ -23,14 +23,14 @@ func (o *owner) readFrames(slot uint32, c *conn, b []byte) {
 		ev, rest, ok, err := c.parser.Next(b, &bounds.parse, &part)
 		if err != nil {
 			e := err.(*ws.CloseError)
-			o.end(slot, ending{code: e.Code, reason: e.Text, word: e.Reason})
+			o.breach(slot, c, ending{code: e.Code, reason: e.Text, word: e.Reason})
 			break
 		}
 		if !ok {
 			break
 		}
 		o.event(slot, c, ev)
-		if c.state == stateClosing {
+		if c.over() {
 			break
 		}
 		if b = rest; c.is(flagHeld) {
@@ -41,7 +41,7 @@ func (o *owner) readFrames(slot uint32, c *conn, b []byte) {
 		}
 	}
 	switch {
-	case c.state == stateClosing:
+	case c.over():
 		ws.ReleasePartial(&part)
 		return
 	case part != nil:
@@ -75,7 +75,7 @@ func (o *owner) event(slot uint32, c *conn, ev ws.Event) {
 			return
 		}
 		if ev.Op == ws.OpBinary {
-			o.end(slot, ending{code: closeBadFrame, reason: "gatecast.v1 has text frames only", word: "binary_frame"})
+			o.breach(slot, c, ending{code: closeBadFrame, reason: "gatecast.v1 has text frames only", word: "binary_frame"})
 			return
 		}
 		o.readOps(slot, c, ev.Payload)
@@ -112,7 +112,7 @@ func (o *owner) inflate(slot uint32, c *conn, ev ws.Event) (payload []byte, ok b
 		return payload, true
 	}
 	if e := err.(*ws.CloseError); e.Code != closeTooLarge || !rated {
-		o.end(slot, ending{code: e.Code, reason: e.Text, word: e.Reason})
+		o.breach(slot, c, ending{code: e.Code, reason: e.Text, word: e.Reason})
 		return nil, false
 	}
 	c.bytes.take(o.now, room, b.BytesPerSecond) // the work was done

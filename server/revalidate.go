@@ -176,7 +176,7 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 				continue
 			}
 			ch, ok := changes[o.logins.key(c.login)]
-			if !ok || c.state != stateOpen && c.state != stateJoining {
+			if !ok || !c.welcomed() && c.state != stateJoining {
 				continue
 			}
 			met.Add(1)
@@ -201,7 +201,7 @@ func (n *Node) recheckExpired(ctx context.Context, logins []held) {
 	}
 	n.onLoops(func(o *owner) {
 		for slot, c := range o.loggedIn() {
-			if c.state == stateOpen && expired[o.logins.key(c.login)] {
+			if c.welcomed() && expired[o.logins.key(c.login)] {
 				o.loop.Blame(slot)
 				o.end(slot, expiredLogin)
 			}
@@ -213,7 +213,7 @@ func (n *Node) recheckExpired(ctx context.Context, logins []held) {
 func (n *Node) regrantAll() {
 	n.onLoops(func(o *owner) {
 		for slot, c := range o.loggedIn() {
-			if c.state == stateOpen || c.state == stateJoining {
+			if c.welcomed() || c.state == stateJoining {
 				o.loop.Blame(slot)
 				o.regrant(slot, c, o.logins.identity(c.login))
 			}

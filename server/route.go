@@ -210,7 +210,7 @@ func (o *owner) rawSend(slot uint32, c *conn, ev ws.Event) {
 	}
 	if err := o.publish(slot, c, m, o.node.rule(m.Group).echo); err != nil {
 		if errors.Is(err, broker.ErrTooLarge) {
-			o.end(slot, ending{code: closeTooLarge, reason: "the message is larger than the broker carries", word: "too_large"})
+			o.breach(slot, c, ending{code: closeTooLarge, reason: "the message is larger than the broker carries", word: "too_large"})
 			return
 		}
 		o.refused(slot, m.Group, refuseOp(err))

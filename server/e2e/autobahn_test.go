@@ -39,9 +39,6 @@ var autobahnLeftOut = []struct{ cases, why string }{
 
 // autobahnVerdicts are the verdicts other than OK that are good, with the reason.
 var autobahnVerdicts = []struct{ cases, verdict, why string }{
-	{"3.[234]", "NON-STRICT", "the echo goes through the broker, and a conn that breaks the protocol is failed at once, before it is back"},
-	{"4.[12].[345]", "NON-STRICT", "the same"},
-	{"5.15", "NON-STRICT", "the same"},
 	{"6.4.*", "NON-STRICT", "how fast broken text is noticed depends on how TCP cuts it"},
 	{"7.1.6", "INFORMATIONAL", "has no other verdict"},
 	{"7.13.*", "INFORMATIONAL", "has no other verdict"},

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -171,4 +173,45 @@ func TestPings(t *testing.T) {
 		t.Errorf("conns were closed %v after their last sign of life, want 10 s after the ping", took)
 	}
 	alive.ok(msg{"op": "ping"})
+}
+
+// TestWhatWentBeforeABreach: all that a page had sent when it broke RFC 6455 comes back to it, in order, before the close frame; what is
+// behind the breach does not. On a node with its own broker, in a cluster, and on an existing NATS server.
+func TestWhatWentBeforeABreach(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	startOrders(t, role(t, "broker", strconv.Itoa(port)))
+	fast := conf{"server.limits.messages_per_second": 0}.over(routesConf())
+	nodes := map[string]*node{
+		"epoll":           startNode(t, "a", conf{"server.mode": "epoll"}.over(fast)),
+		"portable":        startNode(t, "b", conf{"server.mode": "portable"}.over(fast)),
+		"in a cluster":    startCluster(t, 2, fast)[0],
+		"external broker": startNode(t, "x", fast.over(externalConf(port))),
+	}
+	for name, n := range nodes {
+		t.Run(name, func(t *testing.T) {
+			other := dialRaw(t, n, "/ws/chat/7/", bearer(token(t, "other")))
+			other.frame(opText, []byte("first"))
+			frameOf(t, other, opText, "first") // it has joined
+			for round := range 20 {
+				s := dialRaw(t, n, "/ws/chat/7/", bearer(token(t, "rash")))
+				s.frame(opText, []byte("joined"))
+				frameOf(t, s, opText, "joined")
+				frameOf(t, other, opText, "joined")
+				var b []byte
+				for i := range 100 {
+					b = appendFrame(b, 0x80|opText, fmt.Appendf(nil, "%d.%d", round, i))
+				}
+				b = appendFrame(b, 0x80|0x40|opText, []byte("with a reserved bit"))
+				s.write(appendFrame(b, 0x80|opText, []byte("behind")))
+				for i := range 100 {
+					frameOf(t, s, opText, fmt.Sprintf("%d.%d", round, i))
+					frameOf(t, other, opText, fmt.Sprintf("%d.%d", round, i))
+				}
+				s.wantClosed(1002)
+			}
+			other.frame(opText, []byte("last"))
+			frameOf(t, other, opText, "last")
+		})
+	}
 }
