@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +129,86 @@ func TestMembersWithAndWithoutCompressionShareAGroup(t *testing.T) {
 	})
 }
 
+// TestAMessageIsCompressedOnce: for its members on two loops, and each is counted.
+func TestAMessageIsCompressedOnce(t *testing.T) {
+	bothModes(t, func(t *testing.T, mode string) {
+		c := deflateConfig(t, mode)
+		c.Server.Loops = 2
+		n, b := startAlone(t, c)
+		const members, messages = 20, 10
+		conns := make([]*sock, members)
+		for i := range conns {
+			conns[i] = dialDeflate(t, n, "/ws", "ann")
+			conns[i].send(`{"op":"group_add","group":"chat.1","id":1}`)
+			conns[i].nextFrame(`"ok"`)
+		}
+		plain := dial(t, n, "/ws", "bob")
+		plain.send(`{"op":"group_add","group":"chat.1","id":1}`)
+		plain.nextFrame(`"ok"`)
+		data := `"` + strings.Repeat("all work and no play ", 100) + `"`
+		for range messages {
+			if err := b.Publish(message("chat.1", data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range messages {
+			for _, s := range append(conns, plain) {
+				s.nextFrame("no play")
+			}
+		}
+		k := &n.counters
+		if got := k.deflated.Load(); got != messages {
+			t.Errorf("%d messages for %d members were compressed %d times", messages, members, got)
+		}
+		eventually(t, "the count of deliveries", func() bool { return k.deliveredDeflated.Load() == messages*members })
+		if from, to := k.deflatedFrom.Load(), k.deflatedTo.Load(); from < uint64(messages*len(data)) || to > from/10 {
+			t.Errorf("%d bytes became %d", from, to)
+		}
+		if got := k.offersAccepted.Load(); got != members {
+			t.Errorf("%d offers were accepted, want %d", got, members)
+		}
+	})
+}
+
+// TestAnIdleConnKeepsNothingOfItsCompression: neither a window nor a buffer is left of messages in both directions.
+func TestAnIdleConnKeepsNothingOfItsCompression(t *testing.T) {
+	bothModes(t, func(t *testing.T, mode string) {
+		n, _ := startAlone(t, deflateConfig(t, mode))
+		const crowd = 200
+		conns := make([]*sock, crowd)
+		for i := range conns {
+			conns[i] = dialDeflate(t, n, fmt.Sprintf("/echo/%d/", i), "ann")
+			conns[i].sendDeflated("warm")
+			conns[i].nextFrame("warm")
+		}
+		long := strings.Repeat("all work and no play ", 100)
+		before := liveHeap()
+		for _, s := range conns {
+			s.sendDeflated(long)
+			if _, compressed := s.nextFrame(long); !compressed {
+				t.Fatal("the echo is not compressed")
+			}
+		}
+		if after := liveHeap(); after > before+crowd*1024 {
+			t.Errorf("%d bytes a conn are left of one message in and one out", (after-before)/crowd)
+		}
+		n.onLoops(func(o *owner) {
+			if len(o.partials) > 0 || cap(o.inflated) > maxInflated {
+				t.Errorf("%d partial messages, and %d bytes of scratch", len(o.partials), cap(o.inflated))
+			}
+		})
+	})
+}
+
+// liveHeap is what two collections leave, the second without what the first left in pools.
+func liveHeap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
 func TestCompressionIsOffByDefault(t *testing.T) {
 	n, _ := startAlone(t, testConfig(t, "auto"))
 	s := request(t, n, "GET /ws HTTP/1.1\r\n"+upgradeHeaders+"Cookie: who=ann\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
@@ -165,6 +248,11 @@ func TestCompressedMessagesThatAreRefused(t *testing.T) {
 				}
 			}
 		}
+		refused := map[string]uint64{}
+		n.counters.uninflatable.each(func(reason string, v uint64) { refused[reason] = v })
+		if want := map[string]uint64{"message_too_big": 2, "bad_deflate": 2, "invalid_utf8": 2}; !maps.Equal(refused, want) {
+			t.Errorf("refusals were counted as %v, want %v", refused, want)
+		}
 	})
 }
 
@@ -178,6 +266,15 @@ func TestInflatingIsRatedByWhatComesOut(t *testing.T) {
 	}
 	s.nextFrame(`"ok"`)
 	s.nextFrame(`"rate_limited"`)
+	rated := uint64(0)
+	n.counters.uninflatable.each(func(reason string, v uint64) {
+		if reason == "rate" {
+			rated = v
+		}
+	})
+	if rated != 1 || n.counters.inflated.Load() != 1 || n.counters.inflatedTo.Load() < 19_000 {
+		t.Errorf("%d were refused and %d inflated, want one each", rated, n.counters.inflated.Load())
+	}
 }
 
 func TestARateTellsWhatItWouldLetThrough(t *testing.T) {

@@ -357,12 +357,14 @@ func (o *owner) refuseHandshake(slot uint32, c *conn, err error) {
 func (o *owner) upgrade(slot uint32, c *conn) {
 	in := o.intake[slot]
 	extensions := ""
-	if o.node.opts.Compression.Enabled {
-		extensions = ws.NegotiateDeflate(in.req.Extensions)
-	}
-	if extensions != "" {
-		c.flags |= flagDeflate
-		c.parser.AllowDeflate()
+	if o.node.opts.Compression.Enabled && in.req.Extensions != "" {
+		if extensions = ws.NegotiateDeflate(in.req.Extensions); extensions != "" {
+			c.flags |= flagDeflate
+			c.parser.AllowDeflate()
+			o.node.counters.offersAccepted.Add(1)
+		} else {
+			o.node.counters.offersDeclined.Add(1)
+		}
 	}
 	o.frame = ws.AppendUpgradeResponse(o.frame[:0], in.req, in.echo, extensions)
 	o.loop.SendBytes(slot, o.frame)

@@ -70,6 +70,28 @@ func (n *Node) Metrics() []admin.Metric {
 			}},
 		count("gatecast_messages_in_total", "Messages from conns.", func(c *counters) *counter { return &c.messagesIn }),
 		count("gatecast_message_bytes_in_total", "Bytes of messages from conns.", func(c *counters) *counter { return &c.bytesIn }),
+		{Name: "gatecast_compression_offers_total", Help: "Handshakes that offered extensions while compression is enabled, by result: accepted, or declined because no offer could be met.",
+			Type: admin.Counter, Labels: []string{"result"}, Collect: func(emit func(float64, ...string)) {
+				emit(float64(n.counters.offersAccepted.Load()), "accepted")
+				emit(float64(n.counters.offersDeclined.Load()), "declined")
+			}},
+		{Name: "gatecast_compression_messages_total", Help: "Messages by direction: out were compressed, once for all members that take it; in came compressed and were inflated.",
+			Type: admin.Counter, Labels: []string{"direction"}, Collect: func(emit func(float64, ...string)) {
+				emit(float64(n.counters.deflated.Load()), "out")
+				emit(float64(n.counters.inflated.Load()), "in")
+			}},
+		{Name: "gatecast_compression_bytes_total", Help: "Bytes of those messages by form: plain before compression or after inflating, compressed the other way round.",
+			Type: admin.Counter, Labels: []string{"direction", "form"}, Collect: func(emit func(float64, ...string)) {
+				emit(float64(n.counters.deflatedFrom.Load()), "out", "plain")
+				emit(float64(n.counters.deflatedTo.Load()), "out", "compressed")
+				emit(float64(n.counters.inflatedFrom.Load()), "in", "compressed")
+				emit(float64(n.counters.inflatedTo.Load()), "in", "plain")
+			}},
+		count("gatecast_compression_deliveries_total", "Deliveries that went out compressed.", func(c *counters) *counter { return &c.deliveredDeflated }),
+		{Name: "gatecast_compression_refused_total", Help: "Compressed messages that were refused, by reason: bad_deflate, invalid_utf8, message_too_big, or rate (bytes_per_second would have been passed).",
+			Type: admin.Counter, Labels: []string{"reason"}, Collect: func(emit func(float64, ...string)) {
+				n.counters.uninflatable.each(func(reason string, v uint64) { emit(float64(v), reason) })
+			}},
 		count("gatecast_published_total", "Messages of conns and of the HTTP API handed to the broker.", func(c *counters) *counter { return &c.published }),
 		count("gatecast_deliveries_total", "Messages queued to members: one message to 100 members counts 100.", func(c *counters) *counter { return &c.delivered }),
 		count("gatecast_undeliverable_total", "Messages dropped because their data is invalid for their format.", func(c *counters) *counter { return &c.undeliverable }),

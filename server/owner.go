@@ -48,6 +48,7 @@ type owner struct {
 	name     []byte         // scratch: its group
 	lapsed   []held         // scratch of a tick: sessions whose time is over
 	slow     []uint32       // scratch: members that a delivery found slow
+	deflated int            // scratch: members that a delivery reached compressed
 	now      time.Duration  // since the node's start, read once for each socket's bytes
 	wall     int64          // unix seconds at the last tick, 0 = none yet
 

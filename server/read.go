@@ -104,17 +104,24 @@ func (o *owner) inflate(slot uint32, c *conn, ev ws.Event) (payload []byte, ok b
 	if rated {
 		limit = max(room, 1) // 0 is no limit
 	}
+	count := &o.node.counters
 	payload, err := ws.Inflate(o.inflated[:0], ev, limit)
 	if cap(payload) <= maxInflated {
 		o.inflated = payload[:0]
 	}
 	if err == nil {
+		count.inflated.Add(1)
+		count.inflatedFrom.Add(uint64(len(ev.Payload)))
+		count.inflatedTo.Add(uint64(len(payload)))
 		return payload, true
 	}
-	if e := err.(*ws.CloseError); e.Code != closeTooLarge || !rated {
+	e := err.(*ws.CloseError)
+	if e.Code != closeTooLarge || !rated {
+		count.uninflatable.add(e.Reason)
 		o.breach(slot, c, ending{code: e.Code, reason: e.Text, word: e.Reason})
 		return nil, false
 	}
+	count.uninflatable.add("rate")
 	c.bytes.take(o.now, room, b.BytesPerSecond) // the work was done
 	if c.is(flagRaw) {
 		o.refused(slot, nil, errRate)

@@ -100,8 +100,8 @@ type twin struct {
 }
 
 // compressed returns the frame for members that take compressed messages.
-func (t *twin) compressed(minBytes int) *loop.Frame {
-	if len(t.plain.B) < minBytes {
+func (t *twin) compressed(n *Node) *loop.Frame {
+	if len(t.plain.B) < n.opts.Compression.MinBytes {
 		return t.plain
 	}
 	t.once.Do(func() {
@@ -109,6 +109,9 @@ func (t *twin) compressed(minBytes int) *loop.Frame {
 		f.B = ws.DeflateFrame(f.B, t.plain.B)
 		f.Tag = t.plain.Tag
 		t.deflated = f
+		n.counters.deflated.Add(1)
+		n.counters.deflatedFrom.Add(uint64(len(t.plain.B)))
+		n.counters.deflatedTo.Add(uint64(len(f.B)))
 	})
 	return t.deflated
 }
@@ -153,6 +156,10 @@ func (o *owner) deliver(d *delivery) {
 		o.deliverTo(m, d, now)
 	}
 	o.node.counters.delivered.Add(uint64(len(members)))
+	if o.deflated > 0 {
+		o.node.counters.deliveredDeflated.Add(uint64(o.deflated))
+		o.deflated = 0
+	}
 	for i := 0; i < len(o.slow); i++ { // after the walk, for ending a conn changes the group
 		o.endSlow(o.slow[i])
 	}
@@ -174,7 +181,9 @@ func (o *owner) deliverTo(m hub.Member, d *delivery, now bool) {
 	}
 	f := t.plain
 	if c.is(flagDeflate) {
-		f = t.compressed(o.node.opts.Compression.MinBytes)
+		if f = t.compressed(o.node); f != t.plain {
+			o.deflated++
+		}
 	}
 	if o.loop.Blocked(m.Slot) && !o.makeRoom(m.Slot, c, d.slow, f.Tag) {
 		return

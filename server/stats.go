@@ -15,6 +15,12 @@ type counters struct {
 
 	dropped [len(slowNames)]counter // messages, by slow policy
 
+	offersAccepted, offersDeclined     counter // of permessage-deflate
+	deflated, deflatedFrom, deflatedTo counter // messages, bytes before and after
+	inflated, inflatedFrom, inflatedTo counter // the same of what conns sent
+	deliveredDeflated                  counter
+	uninflatable                       labelled[string] // reason
+
 	handshakes labelled[[2]string] // result, reason
 	closes     labelled[int]       // close code
 	refusals   labelled[string]    // error code of ops
