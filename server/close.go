@@ -50,7 +50,7 @@ var CloseCodes = []CloseCode{
 	{closeTooLarge, "too_large", false, "A message is above message_bytes or fragments of [server.limits]."},
 	{closeInternal, "internal", true, "The node failed on this conn; its log says why."},
 	{closeRestart, "restart", true, "The node restarts."},
-	{closeOverloaded, "overloaded", true, "A part needed for the login cannot be reached or has no room; `retry` says when to come back."},
+	{closeOverloaded, "overloaded", true, "A part needed for the login cannot be reached or has no room, or partial_bytes of [server.limits] is used up; `retry` says when to come back."},
 	{closeDrain, "drain", true, "The node is drained; `retry` spreads the reconnects."},
 	{closeNoPong, "no_pong", true, "A ping was not answered within 10 s."},
 	{closeSlow, "slow", true, "The conn could not keep up: pending_bytes or pending_age of [server.limits] was passed."},

@@ -98,6 +98,7 @@ func (n *Node) Metrics() []admin.Metric {
 		count("gatecast_sweeps_total", "Times all logins were looked at again.", func(c *counters) *counter { return &c.sweeps }),
 		count("gatecast_sweep_errors_total", "Logins that a sweep could not look at because their verifier was unavailable.", func(c *counters) *counter { return &c.sweepErrors }),
 		gauge("gatecast_partial_message_bytes", "Memory of messages that have arrived in part.", func() float64 { return float64(ws.PartialBytes()) }),
+		count("gatecast_partial_refused_total", "Conns closed because their message would have passed partial_bytes of [server.limits].", func(c *counters) *counter { return &c.noRoom }),
 
 		{Name: "gatecast_kept_entries", Help: "What is kept for conns beside the conns themselves, by what it is. On a node without conns all are 0.", Type: admin.Gauge,
 			Labels: []string{"what"}, Collect: func(emit func(float64, ...string)) {

@@ -141,7 +141,7 @@ type bounds struct {
 
 // SetLimits replaces the limits. What is already above a new one stays until it grows again.
 func (n *Node) SetLimits(l Limits) {
-	b := &bounds{Limits: l, parse: ws.Config{MaxMessage: l.MessageBytes, MaxFragments: l.Fragments}, header: ws.Limits{HeaderBytes: l.HeaderBytes}}
+	b := &bounds{Limits: l, parse: ws.Config{MaxMessage: l.MessageBytes, MaxFragments: l.Fragments, MaxPartials: int64(l.PartialBytes)}, header: ws.Limits{HeaderBytes: l.HeaderBytes}}
 	if l.HeaderBytes == 0 { // "no limit" in the words of package ws
 		b.header.HeaderBytes = math.MaxInt32
 	}

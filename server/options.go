@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatecast/gatecast/broker/subject"
 	"github.com/gatecast/gatecast/server/loop"
+	"github.com/gatecast/gatecast/server/ws"
 )
 
 // Options is how sockets are accepted, kept and closed: config.toml's [server] section.
@@ -94,6 +95,9 @@ type Limits struct {
 	HandshakesPerSecond int `toml:"handshakes_per_second"`
 	// MessageBytes bounds one message from a client. Above it the conn is closed with 1009.
 	MessageBytes int `toml:"message_bytes"`
+	// PartialBytes bounds the memory of all messages on this node that have arrived in part, together. A conn whose message
+	// does not fit any more is closed with 4100, to come back later; the others go on.
+	PartialBytes int `toml:"partial_bytes"`
 	// Fragments bounds the frames of one message. Above it the conn is closed with 1009.
 	Fragments int `toml:"fragments"`
 	// MessageTimeout is how long a message may stay incomplete. Above it the conn is closed with 1002.
@@ -162,6 +166,7 @@ func DefaultOptions() Options {
 			ConnsPerUserPolicy:  "refuse",
 			HandshakesPerSecond: 0,
 			MessageBytes:        64 << 10,
+			PartialBytes:        64 << 20,
 			Fragments:           1024,
 			MessageTimeout:      30 * time.Second,
 			MessagesPerSecond:   100,
@@ -229,7 +234,7 @@ func (o *Options) Validate() error {
 	l := &o.Limits
 	for key, n := range map[string]int{
 		"header_bytes": l.HeaderBytes, "conns": l.Conns, "conns_per_address": l.ConnsPerAddress, "conns_per_user": l.ConnsPerUser,
-		"handshakes_per_second": l.HandshakesPerSecond, "message_bytes": l.MessageBytes, "fragments": l.Fragments,
+		"handshakes_per_second": l.HandshakesPerSecond, "message_bytes": l.MessageBytes, "partial_bytes": l.PartialBytes, "fragments": l.Fragments,
 		"messages_per_second": l.MessagesPerSecond, "bytes_per_second": l.BytesPerSecond, "groups_per_conn": l.GroupsPerConn,
 		"pending_bytes": l.PendingBytes, "pings_per_second": l.PingsPerSecond,
 		"handshake_timeout": int(l.HandshakeTimeout), "message_timeout": int(l.MessageTimeout), "pending_age": int(l.PendingAge),
@@ -240,6 +245,9 @@ func (o *Options) Validate() error {
 	}
 	if l.HeaderBytes != 0 && l.HeaderBytes < 1024 {
 		bad("limits.header_bytes", "%d is too little for a browser's handshake; use 1024 or more", l.HeaderBytes)
+	}
+	if least := l.MessageBytes + ws.LargestPooled; l.PartialBytes > 0 && l.PartialBytes < least {
+		bad("limits.partial_bytes", "%d may not hold even one message; use message_bytes + %d = %d or more, or 0 for no limit", l.PartialBytes, ws.LargestPooled, least)
 	}
 	if l.ConnsPerUserPolicy != "refuse" && l.ConnsPerUserPolicy != "replace" {
 		bad("limits.conns_per_user_policy", `%q is unknown; use "refuse" or "replace"`, l.ConnsPerUserPolicy)

@@ -23,7 +23,12 @@ func (o *owner) readFrames(slot uint32, c *conn, b []byte) {
 		ev, rest, ok, err := c.parser.Next(b, &bounds.parse, &part)
 		if err != nil {
 			e := err.(*ws.CloseError)
-			o.breach(slot, c, ending{code: e.Code, reason: e.Text, word: e.Reason})
+			how := ending{code: e.Code, reason: e.Text, word: e.Reason}
+			if e == ws.ErrNoRoom {
+				o.node.counters.noRoom.Add(1)
+				how.code, how.retryMin, how.retryMax = closeOverloaded, retryMinMS, retryMaxMS
+			}
+			o.breach(slot, c, how)
 			break
 		}
 		if !ok {

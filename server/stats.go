@@ -12,6 +12,7 @@ type counter = atomic.Uint64
 type counters struct {
 	messagesIn, bytesIn, published, delivered, undeliverable counter
 	limited, slow, lost, peerClosed, sweeps, sweepErrors     counter
+	noRoom                                                   counter // conns that passed partial_bytes
 
 	dropped [len(slowNames)]counter // messages, by slow policy
 

@@ -39,6 +39,7 @@ func TestChecksAcrossSections(t *testing.T) {
 		"short key":                     {works + "[[admin.keys]]\nkey = \"hunter2\"\nrole = \"read\"", "", "easy to guess"},
 		"messages beyond the broker's":  {works + "[server.limits]\nmessage_bytes = 4194304\npending_bytes = 0", "do not fit in broker.max_payload", ""},
 		"messages beyond what may wait": {works + "[server.limits]\npending_bytes = 1000", "one message would make its reader a slow conn", ""},
+		"half messages without room":    {works + "[server.limits]\npartial_bytes = 100000", "may not hold even one message; use message_bytes + 65536 = 131072", ""},
 		"two sites, one cookie": {works + "[authn.django.sites.a]\n" + django + "[authn.django.sites.b]\n" + django, "",
 			`a and b read the same cookie "sessionid"`},
 		"a site's mistake": {works + "[authn.django.sites.a]\nengine = \"redis\"\n" + django, "authn.django.sites.a.engine", ""},

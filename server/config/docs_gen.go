@@ -117,6 +117,7 @@ var docs = map[string]string{
 	"github.com/gatecast/gatecast/server.Limits.MessageBytes":                "MessageBytes bounds one message from a client. Above it the conn is closed with 1009.",
 	"github.com/gatecast/gatecast/server.Limits.MessageTimeout":              "MessageTimeout is how long a message may stay incomplete. Above it the conn is closed with 1002.",
 	"github.com/gatecast/gatecast/server.Limits.MessagesPerSecond":           "MessagesPerSecond bounds the ops (raw routes: messages) of one conn, with a burst of one second's worth. Above it ops are answered with rate_limited, and after 10 s of that the conn is closed with 4404.",
+	"github.com/gatecast/gatecast/server.Limits.PartialBytes":                "PartialBytes bounds the memory of all messages on this node that have arrived in part, together. A conn whose message does not fit any more is closed with 4100, to come back later; the others go on.",
 	"github.com/gatecast/gatecast/server.Limits.PendingAge":                  "PendingAge bounds how long the oldest byte may wait to be sent to one conn.",
 	"github.com/gatecast/gatecast/server.Limits.PendingBytes":                "PendingBytes bounds what may wait to be sent to one conn. Above it the conn is slow: see [[groups]] slow.",
 	"github.com/gatecast/gatecast/server.Limits.PingsPerSecond":              "PingsPerSecond bounds the WebSocket pings and pongs of one conn; a flood is closed with 4404.",

@@ -217,3 +217,53 @@ func TestMessageBytes(t *testing.T) {
 	s.frame(opText, frame(2001))
 	s.wantClosed(1009)
 }
+
+// TestPartialBytes: when messages in part have used up their room, the conn that needs more is refused; the others go on.
+func TestPartialBytes(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"epoll", "portable"} {
+		t.Run(mode, func(t *testing.T) {
+			const room = 2 * 65536
+			n := startNode(t, "a", conf{"server.mode": mode, "server.limits.partial_bytes": room})
+			message := []byte(`{"op":"group_send","group":"room.p","data":"` + strings.Repeat("y", 10_000) + `"}`)
+			frame := appendFrame(nil, 0x80|opText, message)
+			halves := []*socket{dialUser(t, n, "ann"), dialUser(t, n, "bob")}
+			for _, s := range halves { // each needs 64 KiB
+				s.add("room.p")
+				s.write(frame[:9000])
+			}
+			held := 0.0
+			eventually(t, patience, func() string { return fmt.Sprintf("%v bytes are held, want %d", held, room) }, func() bool {
+				held = n.metrics().sum("gatecast_partial_message_bytes")
+				return held == room
+			})
+			before := n.metrics()
+			over := dialUser(t, n, "eve")
+			over.write(frame[:100])
+			if c := over.wantClosed(4100); c.Op == nil || c.Op["retry"] == nil {
+				t.Errorf("closed with %v, want when to come back", c)
+			}
+			n.waitGrew(t, before, "gatecast_partial_refused_total")
+			whole := dialUser(t, n, "tim")
+			whole.groupSend("room.p", "whole")
+			for _, s := range halves {
+				s.wantData("room.p", "whole")
+			}
+			for _, s := range halves {
+				s.write(frame[9000:])
+			}
+			for _, s := range halves {
+				for range halves {
+					if m := s.message("room.p"); len(m.str("data")) != 10_000 {
+						t.Errorf("got %d bytes", len(m.str("data")))
+					}
+				}
+			}
+			again := dialUser(t, n, "eve")
+			again.add("room.p")
+			again.write(frame[:100])
+			again.write(frame[100:])
+			again.message("room.p")
+		})
+	}
+}

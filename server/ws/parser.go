@@ -14,6 +14,9 @@ type Config struct {
 	MaxMessage int
 	// MaxFragments is the largest number of frames in one message, empty ones included. 0 means [DefaultMaxFragments], negative no limit.
 	MaxFragments int
+	// MaxPartials is how many bytes the messages that have arrived in part may hold, those of all conns of the process together.
+	// 0 means no limit.
+	MaxPartials int64
 	// Client expects unmasked frames, as a client receives them.
 	Client bool
 }
@@ -32,9 +35,9 @@ func (c *Config) maxFragments() uint32 {
 	}
 }
 
-// CloseError is a peer's breach of the protocol. The conn is closed with Code, and Text as the reason.
+// CloseError is a peer's breach of the protocol, or [ErrNoRoom]. The conn is closed with Code, and Text as the reason.
 type CloseError struct {
-	Code   int    // 1002, 1007 or 1009
+	Code   int    // 1002, 1007 or 1009; 1013 without a breach
 	Reason string // stable snake_case word for logs and metrics
 	Text   string // for the person who reads the close frame; less than 123 bytes
 }
@@ -62,10 +65,13 @@ var (
 	errTooManyFrames = &CloseError{1009, "too_many_fragments", "message has more frames than this server accepts"} // §10.4
 )
 
+// ErrNoRoom says that the peer did nothing wrong: MaxPartials is used up, by others perhaps. It may come back later.
+var ErrNoRoom = &CloseError{1013, "partial_bytes", "too many messages are incomplete on this server; reconnect and send again"}
+
 // CloseErrors lists every breach [Parser.Next] can report, for metrics that exist before the first one.
 func CloseErrors() []*CloseError {
 	return []*CloseError{errRSV, errOpcode, errUnmasked, errMasked, errControlFin, errControlLength, errContinuation, errInterleaved,
-		errLengthMSB, errLengthMinimal, errCloseLength, errCloseCode, errCloseUTF8, errDeflate, errUTF8, errMessageTooBig, errTooManyFrames}
+		errLengthMSB, errLengthMinimal, errCloseLength, errCloseCode, errCloseUTF8, errDeflate, errUTF8, errMessageTooBig, errTooManyFrames, ErrNoRoom}
 }
 
 // Event is one thing a peer said. Payload is valid until the next call of Next or [ReleasePartial].
@@ -335,12 +341,8 @@ func (p *Parser) collect(b []byte, cfg *Config, part **Partial) (done bool, err 
 	}
 	p.left -= uint64(len(b))
 	done = p.left == 0
-	if len(b) > 0 {
-		ceiling := 0
-		if cfg.MaxMessage > 0 {
-			ceiling = cfg.MaxMessage + maxControl
-		}
-		appendPartial(part, b, ceiling)
+	if len(b) > 0 && !appendPartial(part, b, cfg) {
+		return done, ErrNoRoom
 	}
 	if p.op.control() {
 		return done, nil

@@ -272,6 +272,48 @@ func TestPartialGrowsWithArrivedBytesOnly(t *testing.T) {
 	}
 }
 
+// TestPartialsShareTheirRoom: who would pass MaxPartials is refused, the others go on, and what the refused one held is free again.
+func TestPartialsShareTheirRoom(t *testing.T) {
+	const conns, each = 4, 60_000
+	cfg := &Config{MaxMessage: 1 << 20, MaxPartials: PartialBytes() + conns*LargestPooled + 3000}
+	parsers, parts := make([]Parser, conns+1), make([]*Partial, conns+1)
+	message := whole(OpBinary, strings.Repeat("x", each))
+	feed := func(i int, b []byte) (bool, error) {
+		_, _, ok, err := parsers[i].Next(bytes.Clone(b), cfg, &parts[i])
+		return ok, err
+	}
+	for i := range conns {
+		if ok, err := feed(i, message[:each]); ok || err != nil {
+			t.Fatalf("conn %d: %v, %v", i, ok, err)
+		}
+	}
+	if _, err := feed(conns, message[:1000]); err != nil {
+		t.Fatalf("a small one: %v", err)
+	}
+	held := PartialBytes()
+	if _, err := feed(conns, message[1000:9000]); err != error(ErrNoRoom) { // needs 64 KiB
+		t.Fatalf("got %v, want %v", err, ErrNoRoom)
+	}
+	if got := held - PartialBytes(); got != 2<<10 || parts[conns] != nil {
+		t.Errorf("the refused conn gave %d bytes back, want its 2048", got)
+	}
+	for i := range conns {
+		if ok, err := feed(i, message[each:]); !ok || err != nil {
+			t.Errorf("conn %d does not go on: %v, %v", i, ok, err)
+		}
+		ReleasePartial(&parts[i])
+	}
+	cfg.MaxPartials = PartialBytes() + 1<<20 + maxControl // a message of MaxMessage grows within its own size
+	large, at := whole(OpBinary, strings.Repeat("x", 1<<20)), 0
+	for ; at < len(large); at += 50_000 {
+		ok, err := feed(0, large[at:min(at+50_000, len(large))])
+		if err != nil || ok != (at+50_000 >= len(large)) {
+			t.Fatalf("at %d: %v, %v", at, ok, err)
+		}
+	}
+	ReleasePartial(&parts[0])
+}
+
 // One conn's delivered payload must not lie in a buffer that another conn already got from the pool.
 func TestDeliveredPayloadStaysUntilTheNextCall(t *testing.T) {
 	cfg := &Config{}
