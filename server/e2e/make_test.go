@@ -15,7 +15,7 @@ import (
 func TestClusterScript(t *testing.T) {
 	heavy(t)
 	t.Parallel()
-	offset := freePort(t) // of 12000 to 30000: below the ephemeral ports, and beside those of freePort
+	offset := clusterOffset(t)
 	bin := gatecast(t)
 	cmd := exec.Command(filepath.Join(repoRoot(), "server/e2e/cluster.sh"), bin, fmt.Sprint(offset))
 	cmd.Dir, cmd.Env = repoRoot(), cleanEnv()
