@@ -429,7 +429,7 @@ func (s *soak) judge() {
 		quarters = append(quarters, fmt.Sprintf("%.1f", m/1e6))
 	}
 	t.Logf("%s: memory by quarters %s MB; over the last three it grew by %.1f MB", name, strings.Join(quarters, ", "), growth/1e6)
-	if allowed := 6e6 + typical/10; growth > allowed {
+	if allowed := 3e6 + typical/10; growth > allowed {
 		t.Errorf("%s: memory grew by %.1f MB, want at most %.1f: %v", name, growth/1e6, allowed/1e6, s.samples)
 	}
 }
