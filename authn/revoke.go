@@ -132,12 +132,13 @@ func sessionBytes(hash string) (b [32]byte, ok bool) {
 	return b, err == nil
 }
 
-// Prune gives back the memory of cached answers that are too old to be used. Call it now and then; without new logins
+// Prune forgets cached answers that are too old to be used, and returns how many. Call it now and then; without new logins
 // nothing else would.
-func (c *Chain) Prune() {
+func (c *Chain) Prune() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
+	now, before := time.Now(), len(c.accepted.entries)+len(c.others.entries)
 	c.accepted.prune(now)
 	c.others.prune(now)
+	return before - len(c.accepted.entries) - len(c.others.entries)
 }

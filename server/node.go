@@ -112,6 +112,7 @@ type Node struct {
 	revoked     revocations
 	rulesAge    atomic.Uint64 // how often the rules were replaced
 	swept       chan struct{} // a sweep has ended; never closed
+	pruned      atomic.Int64  // bytes of cached logins that were given up since the last trim
 	counters    counters
 
 	drainOnce sync.Once

@@ -29,6 +29,12 @@ func (n *Node) revalidateUser(ctx context.Context, user string) controlAnswer {
 // pruneEvery is how often cached logins that are too old are given up.
 const pruneEvery = 15 * time.Second
 
+// prune gives up cached logins that are too old. They are garbage that the next collection finds, which no other counter tells.
+func (n *Node) prune() { n.pruned.Add(int64(n.chain.Prune()) * cachedLogin) }
+
+// cachedLogin is about what a login in the cache takes, in bytes.
+const cachedLogin = 512
+
 // sweep looks again at every login, each interval (0 is never), and keeps the cache small, until ctx ends.
 func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 	prune := time.NewTicker(pruneEvery)
@@ -44,7 +50,7 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-prune.C:
-			n.chain.Prune()
+			n.prune()
 		case <-sweep:
 			n.sweepLogins(ctx)
 			n.counters.sweeps.Add(1)

@@ -13,7 +13,7 @@ const (
 	trimEvery  = 5 * time.Second  // looks at the heap; reading three counters
 	trimPause  = 20 * time.Second // between two trims at least: each is a collection
 	trimAtMost = 4 << 20          // bytes a second allocated by a node that counts as quiet
-	trimWorth  = 2 << 20          // bytes that a trim must promise, and an eighth of the live heap, beyond what the last one could not return
+	trimWorth  = 2 << 20          // bytes that a trim must promise, and an eighth of the live heap, beyond what is known to be scattered
 )
 
 // heap is what the runtime says of its memory, in bytes.
@@ -32,6 +32,7 @@ func (n *Node) trim(ctx context.Context) {
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
 	}
 	var now, before, after heap
+	var scattered uint64 // bytes that a trim did not return: they lie between live objects
 	before.read(samples)
 	last := time.Now()
 	for tick := time.NewTicker(trimEvery); ; {
@@ -45,12 +46,15 @@ func (n *Node) trim(ctx context.Context) {
 			tick.Stop()
 			return
 		}
+		n.prune()
 		now.read(samples)
-		if worthTrimming(now, before, after) && time.Since(last) >= trimPause {
-			n.chain.Prune()
+		now.live -= min(now.live, uint64(n.pruned.Load()))
+		if worthTrimming(now, before, scattered) && time.Since(last) >= trimPause {
+			n.pruned.Store(0)
 			debug.FreeOSMemory()
 			last = time.Now()
 			after.read(samples)
+			scattered = leftBy(now, after)
 		}
 		before = now
 	}
@@ -59,9 +63,17 @@ func (n *Node) trim(ctx context.Context) {
 // rest is what is held and not live, in bytes.
 func (h *heap) rest() uint64 { return h.held - min(h.live, h.held) }
 
-// worthTrimming tells whether the node was quiet since before and holds much that is not live. What the last trim left, after, lies scattered between
-// live objects: another would find it again.
-func worthTrimming(now, before, after heap) bool {
+// worthTrimming tells whether the node was quiet since before and holds much that is not live, beyond what is scattered.
+func worthTrimming(now, before heap, scattered uint64) bool {
 	quiet := now.allocated-before.allocated < uint64(trimAtMost*trimEvery.Seconds())
-	return quiet && now.rest() > after.rest()+max(trimWorth, now.live/8)
+	return quiet && now.rest() > scattered+max(trimWorth, now.live/8)
+}
+
+// leftBy returns the bytes that another trim would not return either. One that returned much says nothing of that: what it found may have been
+// of logins that still went on, or cached ones that lived a little longer.
+func leftBy(before, after heap) uint64 {
+	if before.held > after.held+trimWorth {
+		return 0
+	}
+	return after.rest()
 }
