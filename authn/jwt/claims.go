@@ -16,16 +16,16 @@ import (
 )
 
 // identity makes an Identity of checked claims.
-func (v *Verifier) identity(claims jwt.MapClaims) (*authn.Identity, error) {
-	user, err := userID(claims[v.opts.UserClaim])
+func (v *Verifier) identity(o *Options, claims jwt.MapClaims) (*authn.Identity, error) {
+	user, err := userID(claims[o.UserClaim])
 	if err == nil {
-		user = v.opts.UserPrefix + user
+		user = o.UserPrefix + user
 		err = subject.CheckUserID(user)
 	}
 	if err != nil {
-		return nil, authn.Refuse(reasonUserClaim, fmt.Errorf("the claim %s: %w", v.opts.UserClaim, err))
+		return nil, authn.Refuse(reasonUserClaim, fmt.Errorf("the claim %s: %w", o.UserClaim, err))
 	}
-	id := &authn.Identity{ID: user, Kind: authn.KindUser, Attrs: attributes(claims, v.opts.UserClaim)}
+	id := &authn.Identity{ID: user, Kind: authn.KindUser, Attrs: attributes(claims, o.UserClaim)}
 	groups, _ := list(claims["groups"])
 	if raw, has := claims[claimGrants]; has {
 		claimed, err := v.readGrants(raw)

@@ -3,6 +3,7 @@ package jwt
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -20,20 +21,21 @@ const (
 	simpleToken = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl90eXBlIjoiYWNjZXNzIiwiZXhwIjo0MTAyNDQ0ODAwLCJpYXQiOjE3MDAwMDAwMDAsImp0aSI6IjJhMWMyZjhmMGI3ZTRlNmY5YjFkMGMzYTVlN2Y5MDEyIiwidXNlcl9pZCI6IjQyIn0.mGK9FnT7JzHagVkfPBYGNo06kKCGs_Kop0og0keEw5c"
 )
 
-const key = "0123456789abcdef0123456789abcdef"
+const testSecret = "0123456789abcdef0123456789abcdef"
 
 func options() Options {
 	o := DefaultOptions()
-	o.Secret = key
+	o.Secret = testSecret
 	return o
 }
 
 func verifier(t testing.TB, o Options) *Verifier {
 	t.Helper()
-	v, err := New(o)
+	v, err := Open(t.Context(), o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { v.Close() })
 	return v
 }
 
@@ -54,7 +56,7 @@ func sign(t testing.TB, method jwt.SigningMethod, secret any, claims jwt.MapClai
 }
 
 func hs256(t testing.TB, claims jwt.MapClaims) string {
-	return sign(t, jwt.SigningMethodHS256, []byte(key), claims)
+	return sign(t, jwt.SigningMethodHS256, []byte(testSecret), claims)
 }
 
 func TestConformance(t *testing.T) {
@@ -77,7 +79,7 @@ func TestConformance(t *testing.T) {
 				"no such claim": authntest.WithBearer(hs256(t, jwt.MapClaims{"sub": nil})),
 			},
 			NotMine: []authn.Credential{authntest.WithCookie("sessionid", good), authntest.WithBearer("9d1e0a7b2c3d4e5f60718293a4b5c6d7e8f90123"), authntest.WithBearer("42:1r31eq:UWgq_BgvZOKv-bB5-RBwimDN0M8hMrRB_LtM01LCKsA")},
-			Secrets: []string{key},
+			Secrets: []string{testSecret},
 			Takes: func(c authn.Credential) bool {
 				value := c.Value
 				if c.Carrier == authn.CarrierCookie {
@@ -109,10 +111,10 @@ func TestRefusals(t *testing.T) {
 		name, token, reason string // reason "" = accepted
 	}{
 		{"good", with("x", 1), ""},
-		{"HS384", sign(t, jwt.SigningMethodHS384, []byte(key), ok), ""},
-		{"HS512", sign(t, jwt.SigningMethodHS512, []byte(key), ok), ""},
+		{"HS384", sign(t, jwt.SigningMethodHS384, []byte(testSecret), ok), ""},
+		{"HS512", sign(t, jwt.SigningMethodHS512, []byte(testSecret), ok), ""},
 		{"alg none", sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, ok), "bad_algorithm"},
-		{"another secret", sign(t, jwt.SigningMethodHS256, []byte(key+"x"), ok), "bad_signature"},
+		{"another secret", sign(t, jwt.SigningMethodHS256, []byte(testSecret+"x"), ok), "bad_signature"},
 		{"no exp", with("exp", nil), "no_expiry"},
 		{"past exp", with("exp", now.Add(-time.Second).Unix()), "expired"},
 		{"exp is a text", with("exp", "tomorrow"), "malformed"},
@@ -216,14 +218,15 @@ func TestIdentity(t *testing.T) {
 func TestMake(t *testing.T) {
 	o := options()
 	o.UserClaim, o.Audience, o.Issuer, o.UserPrefix = "user_id", "gatecast", "shop", "shop:"
-	token, err := Make(o, Claims{
+	v := verifier(t, o)
+	token, err := v.Make(t.Context(), Claims{
 		User: "42", Lifetime: time.Minute, Groups: []string{"Editors"}, Attrs: map[string]any{"tenant": "acme"},
 		Grants: &authn.Patterns{Join: []string{"news"}, Subscribe: []string{"chat.>"}, Publish: []string{"chat.7"}, Deny: []string{"chat.private.>"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := verifier(t, o).Inspect(token)
+	in := v.Inspect(t.Context(), token)
 	if in.Err != nil || in.Identity.ID != "shop:42" || !slices.Equal(in.Identity.Groups, []string{"Editors"}) || in.Identity.Attrs["tenant"][0] != "acme" {
 		t.Fatalf("Inspect = %+v", in)
 	}
@@ -237,7 +240,7 @@ func TestMake(t *testing.T) {
 		"a bad id":     {User: "4\n2", Lifetime: time.Minute},
 		"a bad claims": {User: "42", Lifetime: time.Minute, Attrs: map[string]any{"token_type": "refresh", "nbf": "x"}},
 	} {
-		if token, err := Make(o, c); err == nil {
+		if token, err := v.Make(t.Context(), c); err == nil {
 			t.Errorf("Make with %s = %q, want an error", name, token)
 		}
 	}
@@ -245,12 +248,12 @@ func TestMake(t *testing.T) {
 
 func TestInspectShowsWhatIsRefused(t *testing.T) {
 	v := verifier(t, options())
-	in := v.Inspect(hs256(t, jwt.MapClaims{"exp": 1}))
+	in := v.Inspect(t.Context(), hs256(t, jwt.MapClaims{"exp": 1}))
 	var refused *authn.Refused
 	if !errors.As(in.Err, &refused) || refused.Reason != "expired" || in.Identity != nil || !strings.Contains(string(in.Claims), `"exp":1`) {
 		t.Errorf("Inspect = %+v", in)
 	}
-	if in := v.Inspect("not a token"); !errors.Is(in.Err, authn.ErrNotMine) || in.Claims != nil {
+	if in := v.Inspect(t.Context(), "not a token"); !errors.Is(in.Err, authn.ErrNotMine) || in.Claims != nil {
 		t.Errorf("Inspect = %+v", in)
 	}
 }
@@ -280,9 +283,9 @@ func TestOptions(t *testing.T) {
 	for _, tt := range tests {
 		o := options()
 		tt.change(&o)
-		_, err := New(o)
+		_, err := Open(t.Context(), o, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "authn.jwt.") {
-			t.Errorf("New = %v, want an error of authn.jwt with %q", err, tt.want)
+			t.Errorf("Open = %v, want an error of authn.jwt with %q", err, tt.want)
 		}
 		if err != nil && len(o.Secret) > 6 && strings.Contains(err.Error(), o.Secret) {
 			t.Errorf("the error shows the secret: %v", err)
@@ -297,10 +300,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(simpleToken)
 	o := DefaultOptions()
 	o.Secret, o.UserClaim = simpleKey, "user_id"
-	v, err := New(o)
-	if err != nil {
-		f.Fatal(err)
-	}
+	v := verifier(f, o)
 	accepted := simpleToken[:len(simpleToken)-1]
 	f.Fuzz(func(t *testing.T, token string) {
 		id, err := v.Verify(t.Context(), authntest.WithBearer(token))
@@ -310,7 +310,7 @@ func FuzzVerify(f *testing.F) {
 		if err == nil && !strings.HasPrefix(token, accepted) {
 			t.Fatalf("Verify accepts %q", token)
 		}
-		v.Inspect(token)
+		v.Inspect(t.Context(), token)
 	})
 }
 
@@ -320,13 +320,10 @@ func FuzzClaims(f *testing.F) {
 	f.Add(`{"sub":42,"exp":4102444800.5,"gatecast":{"subscribe":["chat.>"],"join":["a..b"]},"rooms":["a",1]}`)
 	f.Add(`{"sub":"42","exp":1e400,"nbf":-1e300,"iat":null}`)
 	f.Add(`null`)
-	v, err := New(options())
-	if err != nil {
-		f.Fatal(err)
-	}
+	v := verifier(f, options())
 	f.Fuzz(func(t *testing.T, payload string) {
 		text := "eyJhbGciOiJIUzI1NiJ9." + encode([]byte(payload))
-		signature, err := jwt.SigningMethodHS256.Sign(text, []byte(key))
+		signature, err := jwt.SigningMethodHS256.Sign(text, []byte(testSecret))
 		if err != nil {
 			t.Fatal(err)
 		}

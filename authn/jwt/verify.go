@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -19,8 +18,10 @@ import (
 // Reasons of a refusal, for logs and metrics.
 const (
 	reasonTooLong      = "too_long"
-	reasonAlgorithm    = "bad_algorithm" // the header names none of HS256, HS384, HS512
+	reasonAlgorithm    = "bad_algorithm" // the header names none that is allowed, or that a key is for
+	reasonHeader       = "bad_header"    // crit, or a kid that is no text
 	reasonMalformed    = "malformed"     // not JSON, or a registered claim of the wrong type
+	reasonUnknownKey   = "unknown_key"   // no key has the token's kid
 	reasonBadSignature = "bad_signature"
 	reasonNoExpiry     = "no_expiry"
 	reasonExpired      = "expired"
@@ -30,6 +31,7 @@ const (
 	reasonTokenType    = "bad_token_type" // a refresh token
 	reasonUserClaim    = "bad_user_claim"
 	reasonGrants       = "bad_grants" // the claim gatecast
+	reasonKeyGone      = "key_gone"   // in a sweep: the key that signed it was taken away
 )
 
 const (
@@ -38,71 +40,37 @@ const (
 	clockSkew = 5 * time.Second
 )
 
-// Verifier answers for tokens signed with one secret. It does no I/O and may be used concurrently.
-type Verifier struct {
-	opts   Options
-	secret []byte
-	parser *jwt.Parser
-	now    func() time.Time
-
-	mu     sync.Mutex
-	grants map[string]*grants // by the claim's text: most users of a site have the same; guarded by mu
-}
-
-// New makes a Verifier of o.
-func New(o Options) (*Verifier, error) {
-	if err := o.Validate(); err != nil {
-		return nil, err
-	}
-	v := &Verifier{opts: o, secret: []byte(o.Secret), now: time.Now, grants: make(map[string]*grants)}
-	v.parser = jwt.NewParser(
-		jwt.WithValidMethods(algorithms),
-		jwt.WithStrictDecoding(),
-		jwt.WithJSONNumber(),
-		jwt.WithoutClaimsValidation(), // checkClaims has a reason for each
-	)
-	return v, nil
-}
-
 // CookieName implements authn.CookieNamer.
-func (v *Verifier) CookieName() string { return v.opts.CookieName }
+func (v *Verifier) CookieName() string { return v.ring.Load().opts.CookieName }
 
-// Verify implements authn.Verifier. Whatever looks like a JWT is its own.
-func (v *Verifier) Verify(_ context.Context, c authn.Credential) (*authn.Identity, error) {
+// Verify implements authn.Verifier. Whatever looks like a JWT is its own, but for those of other issuers if it is one of several.
+func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Identity, error) {
 	token := c.Value
 	if c.Carrier == authn.CarrierCookie {
+		name := v.CookieName()
 		var ok bool
-		if token, ok = c.Cookie(v.opts.CookieName); !ok || v.opts.CookieName == "" {
+		if token, ok = c.Cookie(name); !ok || name == "" {
 			return nil, authn.ErrNotMine
 		}
 	}
-	_, id, err := v.verify(token)
+	_, id, err := v.verify(ctx, token)
 	return id, err
 }
 
-// algorithms are the values of alg that a token may have.
-var algorithms = []string{"HS256", "HS384", "HS512"}
-
-// algorithm reads alg out of the header. ok tells whether this looks like a JWT at all (RFC 7519 §7.2): three parts in
-// base64url of which the first is a JSON object with alg.
-func algorithm(token string) (alg string, ok bool) {
+// looksRight tells whether this looks like a JWT at all (RFC 7519 §7.2): three parts in base64url of which the first is a JSON object
+// with alg.
+func looksRight(token string) bool {
 	head, rest, ok := strings.Cut(token, ".")
 	payload, signature, ok2 := strings.Cut(rest, ".")
 	if !ok || !ok2 || head == "" || len(head) > 4096 || !base64URL(head) || !base64URL(payload) || !base64URL(signature) {
-		return "", false
+		return false
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(head)
 	if err != nil {
-		return "", false
+		return false
 	}
-	var h struct {
-		Alg any `json:"alg"`
-	}
-	if json.Unmarshal(raw, &h) != nil || h.Alg == nil {
-		return "", false
-	}
-	alg, _ = h.Alg.(string)
-	return alg, true
+	var h map[string]json.RawMessage
+	return json.Unmarshal(raw, &h) == nil && h["alg"] != nil && string(h["alg"]) != "null"
 }
 
 func base64URL(s string) bool {
@@ -115,41 +83,75 @@ func base64URL(s string) bool {
 	return true
 }
 
+// parser decodes; what a token says is checked by us, with a reason for each.
+var parser = jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithJSONNumber())
+
 // verify checks everything there is to check. The claims are returned also with some errors, once the signature is good.
-func (v *Verifier) verify(token string) (jwt.MapClaims, *authn.Identity, error) {
-	alg, ok := algorithm(token)
-	switch {
-	case !ok:
+func (v *Verifier) verify(ctx context.Context, token string) (jwt.MapClaims, *authn.Identity, error) {
+	r := v.ring.Load()
+	if !looksRight(token) {
 		return nil, nil, authn.ErrNotMine
-	case len(token) > maxToken:
+	}
+	if len(token) > maxToken {
 		return nil, nil, authn.Refuse(reasonTooLong, fmt.Errorf("a token has at most %d bytes", maxToken))
-	case !slices.Contains(algorithms, alg):
-		return nil, nil, authn.Refuse(reasonAlgorithm, errors.New("the token has to be signed with HS256, HS384 or HS512"))
 	}
 	claims := jwt.MapClaims{}
-	// The library's texts may quote the token.
-	if _, err := v.parser.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return v.secret, nil }); errors.Is(err, jwt.ErrTokenMalformed) {
+	parsed, parts, err := parser.ParseUnverified(token, claims)
+	if errors.Is(err, jwt.ErrTokenMalformed) { // the library's texts may quote the token
 		return nil, nil, authn.Refuse(reasonMalformed, errors.New("the token does not decode"))
-	} else if err != nil {
-		return nil, nil, authn.Refuse(reasonBadSignature, errors.New("the token was signed with another key than authn.jwt.secret, or changed"))
 	}
-	expires, err := v.checkClaims(claims)
+	// Before the key is looked for: who signs for one issuer is nobody to another.
+	if issuer, _ := claims["iss"].(string); r.opts.Issuer != "" && issuer != r.opts.Issuer {
+		if r.opts.Shared {
+			return nil, nil, authn.ErrNotMine
+		}
+		return nil, nil, authn.Refuse(reasonIssuer, fmt.Errorf("its iss is %.100q, not %q", issuer, r.opts.Issuer))
+	}
+	alg, _ := parsed.Header["alg"].(string)
+	if err != nil || !slices.Contains(r.algorithms, alg) {
+		return nil, nil, authn.Refuse(reasonAlgorithm, fmt.Errorf("the token has to be signed with %s", r.wanted()))
+	}
+	kid, err := checkHeader(parsed.Header)
+	if err != nil {
+		return nil, nil, authn.Refuse(reasonHeader, err)
+	}
+	k, err := r.find(ctx, alg, kid, func(k *key) bool {
+		return parsed.Method.Verify(parts[0]+"."+parts[1], parsed.Signature, k.public) == nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	expires, err := v.checkClaims(&r.opts, claims)
 	if err != nil {
 		return claims, nil, err
 	}
-	id, err := v.identity(claims)
+	id, err := v.identity(&r.opts, claims)
 	if err != nil {
 		return claims, nil, err
 	}
-	id.Expires = expires
+	id.Expires, id.Ref = expires, k.mark
 	return claims, id, nil
 }
 
-func (v *Verifier) checkClaims(claims jwt.MapClaims) (expires time.Time, err error) {
+// checkHeader refuses what we would have to understand (RFC 7515 §4.1.11) and do not, and finds the kid. What says where keys
+// might be (jku, x5u, x5c, jwk) is nobody's business: keys come from config.
+func checkHeader(header map[string]any) (kid string, err error) {
+	if _, has := header["crit"]; has {
+		return "", errors.New("its header has crit, and no such extension is known")
+	}
+	claim, has := header["kid"]
+	kid, ok := claim.(string)
+	if has && !ok {
+		return "", errors.New("its kid is no string")
+	}
+	return kid, nil
+}
+
+func (v *Verifier) checkClaims(o *Options, claims jwt.MapClaims) (expires time.Time, err error) {
 	malformed := func(claim string) error {
 		return authn.Refuse(reasonMalformed, fmt.Errorf("the claim %s has a wrong type", claim))
 	}
-	now, leeway := v.now(), v.opts.Leeway
+	now, leeway := v.now(), o.Leeway
 	exp, err := claims.GetExpirationTime()
 	switch {
 	case err != nil:
@@ -174,7 +176,7 @@ func (v *Verifier) checkClaims(claims jwt.MapClaims) (expires time.Time, err err
 				begin.claim, from.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))
 		}
 	}
-	if want := v.opts.Audience; want != "" {
+	if want := o.Audience; want != "" {
 		audience, err := claims.GetAudience()
 		if err != nil {
 			return expires, malformed("aud")
@@ -183,14 +185,26 @@ func (v *Verifier) checkClaims(claims jwt.MapClaims) (expires time.Time, err err
 			return expires, authn.Refuse(reasonAudience, fmt.Errorf("its aud is not %q", want))
 		}
 	}
-	if want := v.opts.Issuer; want != "" {
-		if issuer, err := claims.GetIssuer(); err != nil || issuer != want {
-			return expires, authn.Refuse(reasonIssuer, fmt.Errorf("its iss is not %q", want))
-		}
-	}
 	// SimpleJWT's refresh tokens are signed with the same key.
 	if typ, has := claims["token_type"]; has && typ != "access" && typ != "sliding" {
 		return expires, authn.Refuse(reasonTokenType, errors.New("send the access token; this one is of another type"))
 	}
 	return expires, nil
+}
+
+// Revalidate implements authn.Revalidator: a login ends when the key that signed its token is taken away, by a reload or out of the
+// JWKS. It asks nobody.
+func (v *Verifier) Revalidate(_ context.Context, ids []*authn.Identity) []authn.Recheck {
+	r := v.ring.Load()
+	answers := make([]authn.Recheck, len(ids))
+	seen := map[authn.Secret]error{}
+	for i, id := range ids {
+		err, known := seen[id.Ref]
+		if !known {
+			err = r.recheck(id.Ref)
+			seen[id.Ref] = err
+		}
+		answers[i].Err = err
+	}
+	return answers
 }

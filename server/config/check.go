@@ -15,6 +15,7 @@ import (
 // check judges what no package sees alone: settings of one section against those of another.
 func (s *Settings) check() {
 	s.checkChain()
+	s.checkIssuers()
 	s.checkIDs()
 	s.checkGrants()
 	s.checkListeners()
@@ -29,6 +30,9 @@ func (s *Settings) verifiers() map[string]bool {
 	known := map[string]bool{"jwt": a.HasJWT(), "django": a.HasDjango(), VerifierDev: s.Input.Dev}
 	for name, site := range a.Django.Sites {
 		known["django:"+name] = isSite(&site)
+	}
+	for name, issuer := range a.JWT.Issuers {
+		known["jwt:"+name] = issuer.Configured()
 	}
 	return known
 }
@@ -47,6 +51,8 @@ func (s *Settings) checkChain() {
 			kept = append(kept, name)
 		case !exists && strings.HasPrefix(name, "django:"):
 			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q needs the section [authn.django.sites.%s]", name, strings.TrimPrefix(name, "django:")))
+		case !exists && strings.HasPrefix(name, "jwt:"):
+			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q needs the section [authn.jwt.issuers.%s]", name, strings.TrimPrefix(name, "jwt:")))
 		case !exists:
 			s.failAt("authn.chain", fmt.Sprintf("authn.chain: no verifier is called %q%s", name, Suggest(name, slices.Sorted(maps.Keys(known)))))
 		case !isDefault && name != VerifierDev && !s.Input.Dev:
@@ -69,10 +75,26 @@ func withoutDev(chain []string) []string {
 }
 
 func needs(verifier string) string {
-	if verifier == "jwt" {
-		return "set authn.jwt.secret"
+	if verifier == "jwt" || strings.HasPrefix(verifier, "jwt:") {
+		return "set secret, public_key or jwks of [authn." + strings.Replace(verifier, ":", ".issuers.", 1) + "]"
 	}
 	return "fill [authn." + strings.Replace(verifier, ":", ".sites.", 1) + "] with what `manage.py gatecast_keys` prints"
+}
+
+// checkIssuers asks that every token is one issuer's: each verifier of tokens takes those with its issuer, the last takes what is left.
+func (s *Settings) checkIssuers() {
+	names := s.Config.Authn.Issuers()
+	seen := map[string]string{}
+	for i, name := range names {
+		o, _ := s.Config.Authn.Issuer(name)
+		at := "authn." + strings.Replace(name, ":", ".issuers.", 1) + ".issuer"
+		if o.Issuer == "" && i < len(names)-1 {
+			s.failAt(at, fmt.Sprintf("%s is empty, so %q would take the tokens of %q too; set it to the iss of its tokens, or put it last in authn.chain", at, name, names[i+1]))
+		} else if other, again := seen[o.Issuer]; again && o.Issuer != "" {
+			s.failAt(at, fmt.Sprintf("%s: %q has the same one and stands first in authn.chain, so %q would never be asked", at, other, name))
+		}
+		seen[o.Issuer] = name
+	}
 }
 
 // checkIDs warns when two verifiers may give one id to two people.
@@ -85,10 +107,12 @@ func (s *Settings) checkIDs() {
 			prefix = s.Config.Authn.Django.Sites[site].UserPrefix
 		case name == "django":
 			prefix = s.Config.Authn.Django.UserPrefix
-		case name == "jwt":
-			prefix = s.Config.Authn.JWT.UserPrefix
 		default:
-			continue
+			issuer, ok := s.Config.Authn.Issuer(name)
+			if !ok {
+				continue
+			}
+			prefix = issuer.UserPrefix
 		}
 		byPrefix[prefix] = append(byPrefix[prefix], name)
 	}
@@ -216,8 +240,8 @@ func (s *Settings) checkCarriers() {
 		if (name == "django" || strings.HasPrefix(name, "django:")) && !has("cookie") {
 			s.failAt("authn.carriers", fmt.Sprintf("authn.carriers: %q reads a cookie; add \"cookie\"", name))
 		}
-		if name == "jwt" && !has("header", "subprotocol", "query", "message") && !(a.JWT.CookieName != "" && has("cookie")) {
-			s.failAt("authn.carriers", `authn.carriers: "jwt" reads a token; add "header", "subprotocol", "message" or "query"`)
+		if issuer, ok := a.Issuer(name); ok && !has("header", "subprotocol", "query", "message") && !(issuer.CookieName != "" && has("cookie")) {
+			s.failAt("authn.carriers", fmt.Sprintf("authn.carriers: %q reads a token; add \"header\", \"subprotocol\", \"message\" or \"query\"", name))
 		}
 	}
 	_, err := authn.NewOriginPolicy(s.Config.Server.Origins)
@@ -250,6 +274,11 @@ func (s *Settings) locate() {
 	base := ""
 	if s.Input.Path != "" {
 		base = filepath.Dir(s.Input.Path)
+	}
+	s.Config.Authn.JWT.BaseDir = base
+	for name, issuer := range s.Config.Authn.JWT.Issuers {
+		issuer.BaseDir = base
+		s.Config.Authn.JWT.Issuers[name] = issuer
 	}
 	s.Config.Authn.Django.BaseDir = base
 	for name, site := range s.Config.Authn.Django.Sites {

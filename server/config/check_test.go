@@ -42,7 +42,20 @@ func TestChecksAcrossSections(t *testing.T) {
 		"half messages without room":    {works + "[server.limits]\npartial_bytes = 100000", "may not hold even one message; use message_bytes + 65536 = 131072", ""},
 		"two sites, one cookie": {works + "[authn.django.sites.a]\n" + django + "[authn.django.sites.b]\n" + django, "",
 			`a and b read the same cookie "sessionid"`},
-		"a site's mistake": {works + "[authn.django.sites.a]\nengine = \"redis\"\n" + django, "authn.django.sites.a.engine", ""},
+		"two issuers":            {"[authn]\nchain = [\"jwt:a\", \"jwt:b\"]\n" + issuer("a", "https://a") + issuer("b", ""), "", "jwt:a and jwt:b give the same ids"},
+		"an issuer and the rest": {works + "[authn]\nchain = [\"jwt:a\", \"jwt\"]\n" + issuer("a", "https://a"), "", ""},
+		"the rest before an issuer": {works + "[authn]\nchain = [\"jwt\", \"jwt:a\"]\n" + issuer("a", "https://a"),
+			`authn.jwt.issuer is empty, so "jwt" would take the tokens of "jwt:a" too`, ""},
+		"two of one issuer": {"[authn]\nchain = [\"jwt:a\", \"jwt:b\"]\n" + issuer("a", "https://a") + issuer("b", "https://a"),
+			`authn.jwt.issuers.b.issuer: "jwt:a" has the same one`, ""},
+		"unknown issuer":              {works + "[authn]\nchain = [\"jwt:shop\"]", `"jwt:shop" needs the section [authn.jwt.issuers.shop]`, ""},
+		"an issuer without keys":      {"[authn]\nchain = [\"jwt:a\"]\n[authn.jwt.issuers.a]\nissuer = \"https://a\"", "authn.jwt.issuers.a.secret is empty", ""},
+		"an issuer's mistake":         {"[authn]\nchain = [\"jwt:a\"]\n" + issuer("a", "") + "leeway = \"2h\"", "config.toml:6: authn.jwt.issuers.a.leeway", ""},
+		"an issuer nobody asks":       {works + issuer("a", "https://a"), "", `"jwt:a" is configured but not in the chain`},
+		"an issuer with cookies only": {"[authn]\nchain = [\"jwt:a\"]\ncarriers = [\"cookie\"]\n" + issuer("a", ""), `"jwt:a" reads a token`, ""},
+		"a public key that is none":   {"[authn.jwt]\npublic_key = \"nowhere.pem\"", "config.toml:2: authn.jwt.public_key: ", ""},
+		"keys from an address":        {"[authn.jwt]\njwks = \"https://id.example.com/jwks.json\"", "", ""},
+		"a site's mistake":            {works + "[authn.django.sites.a]\nengine = \"redis\"\n" + django, "authn.django.sites.a.engine", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -96,4 +109,9 @@ func TestDev(t *testing.T) {
 			t.Errorf("-dev on %s: %v", listen, err)
 		}
 	}
+}
+
+// issuer is a section of a further issuer of tokens.
+func issuer(name, iss string) string {
+	return "[authn.jwt.issuers." + name + "]\nsecret = \"0123456789abcdef0123456789abcdef\"\nissuer = \"" + iss + "\"\n"
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/authn/django"
@@ -39,10 +41,17 @@ type Config struct {
 // Authn is the section [authn] with those of the verifiers.
 type Authn struct {
 	authn.Options
-	// JSON Web Tokens, named "jwt" in authn.chain. Configured when it has a secret.
-	JWT jwt.Options `toml:"jwt"`
+	// JSON Web Tokens, named "jwt" in authn.chain. Configured when it has a secret, public_key or jwks. Taken over by a reload.
+	JWT JWT `toml:"jwt"`
 	// The sessions of a Django site, named "django" in authn.chain. Configured when it has a key or a database.
 	Django Django `toml:"django"`
+}
+
+// JWT is the section [authn.jwt] with those of further issuers.
+type JWT struct {
+	jwt.Options
+	// Further issuers, each named "jwt:NAME" in authn.chain; each but the last needs issuer. The keys of [authn.jwt], with the same defaults.
+	Issuers map[string]jwt.Options `toml:"issuers"`
 }
 
 // Django is the section [authn.django] with those of further sites.
@@ -53,7 +62,25 @@ type Django struct {
 }
 
 // HasJWT reports whether [authn.jwt] is filled in.
-func (a *Authn) HasJWT() bool { return a.JWT.Secret != "" }
+func (a *Authn) HasJWT() bool { return a.JWT.Configured() }
+
+// Issuer gives the options of a verifier of authn.chain that reads JSON Web Tokens; ok is false for the others.
+func (a *Authn) Issuer(verifier string) (o jwt.Options, ok bool) {
+	name, further := strings.CutPrefix(verifier, "jwt:")
+	if further {
+		o, ok = a.JWT.Issuers[name]
+	} else if verifier == "jwt" {
+		o, ok = a.JWT.Options, a.HasJWT()
+	}
+	issuers := a.Issuers()
+	o.Shared = ok && slices.Contains(issuers, verifier) && verifier != issuers[len(issuers)-1]
+	return o, ok
+}
+
+// Issuers lists the verifiers of authn.chain that read JSON Web Tokens.
+func (a *Authn) Issuers() []string {
+	return slices.DeleteFunc(slices.Clone(a.Chain), func(name string) bool { return name != "jwt" && !strings.HasPrefix(name, "jwt:") })
+}
 
 // HasDjango reports whether [authn.django] is filled in.
 func (a *Authn) HasDjango() bool { return isSite(&a.Django.Options) }
@@ -78,7 +105,7 @@ func Default() Config {
 		Broker: broker.DefaultOptions(),
 		Authn: Authn{
 			Options: authn.DefaultOptions(),
-			JWT:     jwt.DefaultOptions(),
+			JWT:     JWT{Options: jwt.DefaultOptions()},
 			Django:  Django{Options: django.DefaultOptions()},
 		},
 		Admin: admin.DefaultOptions(),
@@ -88,8 +115,11 @@ func Default() Config {
 
 // defaultOf is what a new entry of a list or map of tables starts from.
 func defaultOf(t reflect.Type) reflect.Value {
-	if t == reflect.TypeFor[django.Options]() {
+	switch t {
+	case reflect.TypeFor[django.Options]():
 		return reflect.ValueOf(django.DefaultOptions())
+	case reflect.TypeFor[jwt.Options]():
+		return reflect.ValueOf(jwt.DefaultOptions())
 	}
 	return reflect.Zero(t)
 }
@@ -125,6 +155,11 @@ var examples = map[string]string{
 	"broker.services.name":      `"django"`,
 	"broker.services.token":     `"at least 16 bytes, from openssl rand -hex 32"`,
 	"broker.services.subscribe": `["gc.g.*.news.>"]`,
+
+	"authn.jwt.issuers.NAME.jwks":        `"https://id.example.com/.well-known/jwks.json"`,
+	"authn.jwt.issuers.NAME.audience":    `"gatecast"`,
+	"authn.jwt.issuers.NAME.issuer":      `"https://id.example.com/"`,
+	"authn.jwt.issuers.NAME.user_prefix": `"id-"`,
 
 	"authn.django.sites.NAME.session_key": `""`,
 	"authn.django.sites.NAME.hash_key":    `""`,

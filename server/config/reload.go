@@ -7,7 +7,7 @@ import (
 )
 
 // reloadable are the tables and keys that a running node takes over without closing a socket.
-var reloadable = []string{"grants", "admin.keys", "server.origins", "server.limits", "log"}
+var reloadable = []string{"grants", "admin.keys", "server.origins", "server.limits", "authn.jwt", "log"}
 
 // replaceable are the tables and keys that a running node may take over now: a listener does not begin or end to speak TLS.
 func (s *Settings) replaceable(next *Settings) []string {

@@ -19,12 +19,16 @@ func (s *Settings) validate() {
 	if c.Authn.HasJWT() {
 		s.judge("authn.jwt", c.Authn.JWT.Validate())
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Authn.JWT.Issuers)) {
+		issuer := c.Authn.JWT.Issuers[name]
+		s.judgeNamed("authn.jwt.issuers."+name, "authn.jwt", issuer.Validate())
+	}
 	if c.Authn.HasDjango() {
 		s.judge("authn.django", c.Authn.Django.Options.Validate())
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Authn.Django.Sites)) {
 		site := c.Authn.Django.Sites[name]
-		s.judgeSite("authn.django.sites."+name, site.Validate())
+		s.judgeNamed("authn.django.sites."+name, "authn.django", site.Validate())
 	}
 	for i := range c.Groups {
 		s.judge("groups["+strconv.Itoa(i)+"]", c.Groups[i].Validate())
@@ -54,10 +58,10 @@ func (s *Settings) judge(section string, err error) {
 	}
 }
 
-// judgeSite is judge for a table whose errors speak of [authn.django].
-func (s *Settings) judgeSite(section string, err error) {
+// judgeNamed is judge for a table whose errors speak of the first of its kind.
+func (s *Settings) judgeNamed(section, first string, err error) {
 	for _, one := range leaves(err) {
-		s.judge(section, errors.New(strings.Replace(one.Error(), "authn.django", section, 1)))
+		s.judge(section, errors.New(strings.Replace(one.Error(), first, section, 1)))
 	}
 }
 

@@ -25,7 +25,7 @@ func commands() []command {
 		{"config check", "", "say what is wrong with the configuration", configCheck},
 		{"config print", "", "show every value and where it came from", configPrint},
 		{"config doc", "[KEY]", "explain a setting, a section, or all of them", configDoc},
-		{"token make", "USER", "sign a JWT for a user with authn.jwt.secret", tokenMake},
+		{"token make", "USER", "sign a JWT for a user with authn.jwt.secret or a private key", tokenMake},
 		{"token check", "TOKEN", "say who a token is and what it may do", tokenCheck},
 		{"session check", "COOKIE", "say why a session cookie (value or name=value) is accepted or refused", sessionCheck},
 		{"pub", "GROUP JSON", "send a message to a group", pub},

@@ -193,8 +193,10 @@ func (x *examination) verifiers(s *config.Settings) {
 		return
 	}
 	x.good("authn", "%s can be asked", strings.Join(s.Config.Authn.Chain, ", "))
-	if secret := s.Config.Authn.JWT.Secret; secret != "" && len(secret) < 32 {
-		x.doubt("authn", "authn.jwt.secret has %d bytes; 32 or more resist guessing", len(secret))
+	for _, name := range s.Config.Authn.Issuers() {
+		if o, _ := s.Config.Authn.Issuer(name); o.Secret != "" && len(o.Secret) < 32 {
+			x.doubt("authn", "%s: its secret has %d bytes; 32 or more resist guessing", name, len(o.Secret))
+		}
 	}
 }
 

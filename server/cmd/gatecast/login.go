@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/gatecast/gatecast/authn"
@@ -19,14 +21,14 @@ import (
 type login struct {
 	chain *authn.Chain
 	rules *authn.Rules
-	jwt   *jwt.Verifier // nil unless in the chain
-	dev   *dev.Verifier // nil unless in the chain
+	jwt   map[string]*jwt.Verifier // by name in the chain
+	dev   *dev.Verifier            // nil unless in the chain
 	open  []io.Closer
 }
 
 // openLogin makes the verifiers that authn.chain names and joins them. The caller must Close it.
 func openLogin(ctx context.Context, s *config.Settings, log *slog.Logger) (*login, error) {
-	l := &login{}
+	l := &login{jwt: map[string]*jwt.Verifier{}}
 	verifiers := map[string]authn.Verifier{}
 	for _, name := range s.Config.Authn.Chain {
 		v, err := l.openVerifier(ctx, s, name, log)
@@ -47,11 +49,10 @@ func openLogin(ctx context.Context, s *config.Settings, log *slog.Logger) (*logi
 
 func (l *login) openVerifier(ctx context.Context, s *config.Settings, name string, log *slog.Logger) (authn.Verifier, error) {
 	a := &s.Config.Authn
-	var err error
+	if o, ok := a.Issuer(name); ok {
+		return l.openJWT(ctx, o, name, log)
+	}
 	switch {
-	case name == "jwt":
-		l.jwt, err = jwt.New(a.JWT)
-		return l.jwt, err
 	case name == config.VerifierDev:
 		l.dev = dev.New()
 		return l.dev, nil
@@ -60,6 +61,37 @@ func (l *login) openVerifier(ctx context.Context, s *config.Settings, name strin
 	default: // the chain was checked: only sites are left
 		return l.openDjango(ctx, a.Django.Sites[strings.TrimPrefix(name, "django:")], log)
 	}
+}
+
+func (l *login) openJWT(ctx context.Context, o jwt.Options, name string, log *slog.Logger) (authn.Verifier, error) {
+	v, err := jwt.Open(ctx, o, log)
+	if err != nil {
+		return nil, err
+	}
+	l.jwt[name] = v
+	l.open = append(l.open, v)
+	return v, nil
+}
+
+// prepareKeys reads the keys of the token verifiers again and returns what puts them to use. The chain stays as it is.
+func (l *login) prepareKeys(a *config.Authn) (commit func(), err error) {
+	var commits []func()
+	for _, name := range slices.Sorted(maps.Keys(l.jwt)) {
+		o, ok := a.Issuer(name)
+		if !ok { // its section is gone: a change of the chain, which waits for a restart
+			continue
+		}
+		put, err := l.jwt[name].Prepare(o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		commits = append(commits, put)
+	}
+	return func() {
+		for _, put := range commits {
+			put()
+		}
+	}, nil
 }
 
 func (l *login) openDjango(ctx context.Context, o django.Options, log *slog.Logger) (authn.Verifier, error) {

@@ -183,6 +183,10 @@ func (d *daemon) reload() error {
 	if err != nil {
 		return fmt.Errorf("grants: %w", err)
 	}
+	useKeys, err := d.login.prepareKeys(&c.Authn)
+	if err != nil {
+		return err
+	}
 	if c.Server.TLS.Cert != "" {
 		if err := d.node.SetCertificate(c.Server.TLS); err != nil {
 			return err
@@ -194,6 +198,7 @@ func (d *daemon) reload() error {
 	if err := d.admin.SetKeys(c.Admin.Keys); err != nil {
 		return err
 	}
+	useKeys()
 	if !reflect.DeepEqual(c.Grants, d.settings.Config.Grants) { // it makes native users connect again
 		d.node.SetRules(rules)
 	}

@@ -32,6 +32,11 @@ func cookieHeader(arg string, s *config.Settings) string {
 	if name := s.Config.Authn.JWT.CookieName; name != "" {
 		names = append(names, name)
 	}
+	for _, issuer := range s.Config.Authn.JWT.Issuers {
+		if issuer.CookieName != "" {
+			names = append(names, issuer.CookieName)
+		}
+	}
 	for _, site := range s.Config.Authn.Django.Sites {
 		names = append(names, site.CookieName)
 	}

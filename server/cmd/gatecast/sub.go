@@ -19,7 +19,7 @@ import (
 func sub(c *call) error {
 	c.flags.config()
 	url := c.flags.String("url", "", "`address` of the socket listener, such as ws://127.0.0.1:8080/ws; default server.listen of the configuration")
-	token := c.flags.String("token", "", "`token` to log in with; default one made with authn.jwt.secret for -user")
+	token := c.flags.String("token", "", "`token` to log in with; default one made with authn.jwt.secret for -user, if there is a secret")
 	user := c.flags.String("user", "gatecast-cli", "user `id` of the token that is made")
 	count := c.flags.Int("count", 0, "stop after this `number` of messages; 0 = never")
 	groups, err := c.parse(1, -1)
@@ -69,8 +69,8 @@ func (c *call) fillSub(url, token *string, user string) error {
 	if *url == "" {
 		*url = socketURL(s)
 	}
-	if *token == "" && s.Config.Authn.HasJWT() {
-		*token, err = signToken(s, jwt.Claims{User: user, Lifetime: defaultTTL})
+	if *token == "" && s.Config.Authn.JWT.Secret != "" {
+		*token, err = signToken(s, "jwt", jwt.Claims{User: user, Lifetime: defaultTTL})
 	}
 	return err
 }

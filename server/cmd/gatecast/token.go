@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +18,7 @@ import (
 // defaultTTL is how long a token lives that no -ttl was given for.
 const defaultTTL = time.Hour
 
-var errNoJWT = errors.New("authn.jwt.secret is empty; set it in config.toml or GATECAST_AUTHN_JWT_SECRET, or -set authn.jwt.secret=…")
+var errNoJWT = errors.New("authn.jwt.secret is empty, and so are public_key and jwks; set one in config.toml, or GATECAST_AUTHN_JWT_SECRET, or -set authn.jwt.secret=…")
 
 // tokenMake signs a token that the configured node accepts, for tests and for trying out.
 func tokenMake(c *call) error {
@@ -25,11 +29,14 @@ func tokenMake(c *call) error {
 	c.flags.Var(&subscribe, "subscribe", "`pattern` of groups that it may hear; may be repeated")
 	c.flags.Var(&publish, "publish", "`pattern` of groups that it may send to; may be repeated")
 	c.flags.Var(&attrs, "claim", "`name=value` of a further claim; may be repeated")
+	key := c.flags.String("key", "", "PEM `file` with the private key that belongs to authn.jwt.public_key or jwks; default authn.jwt.secret")
+	alg := c.flags.String("alg", "", "`algorithm`, such as PS256; default the first that fits the key")
+	issuer := c.flags.String("issuer", "", "`name` of [authn.jwt.issuers.NAME]; default [authn.jwt]")
 	args, err := c.parse(1, 1)
 	if err != nil {
 		return err
 	}
-	claims := jwt.Claims{User: args[0], Lifetime: *ttl, Attrs: map[string]any{}}
+	claims := jwt.Claims{User: args[0], Lifetime: *ttl, Attrs: map[string]any{}, Algorithm: *alg}
 	if len(join)+len(subscribe)+len(publish) > 0 {
 		claims.Grants = &authn.Patterns{Join: join, Subscribe: subscribe, Publish: publish}
 	}
@@ -40,11 +47,20 @@ func tokenMake(c *call) error {
 		}
 		claims.Attrs[name] = value
 	}
+	if *key != "" {
+		if claims.Key, err = jwt.ReadPrivate(*key); err != nil {
+			return err
+		}
+	}
 	s, err := c.read()
 	if err != nil {
 		return err
 	}
-	token, err := signToken(s, claims)
+	name := "jwt"
+	if *issuer != "" {
+		name += ":" + *issuer
+	}
+	token, err := signToken(s, name, claims)
 	if err != nil {
 		return err
 	}
@@ -52,11 +68,23 @@ func tokenMake(c *call) error {
 	return nil
 }
 
-func signToken(s *config.Settings, claims jwt.Claims) (string, error) {
-	if !s.Config.Authn.HasJWT() {
+// signToken makes a token that the verifier of this name accepts.
+func signToken(s *config.Settings, verifier string, claims jwt.Claims) (string, error) {
+	o, ok := s.Config.Authn.Issuer(verifier)
+	switch name, further := strings.CutPrefix(verifier, "jwt:"); {
+	case !ok && further:
+		return "", fmt.Errorf("there is no section [authn.jwt.issuers.%s]", name)
+	case !ok:
 		return "", errNoJWT
 	}
-	return jwt.Make(s.Config.Authn.JWT, claims)
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	v, err := jwt.Open(ctx, o, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	defer v.Close()
+	return v.Make(ctx, claims)
 }
 
 // tokenCheck says what is in a token, and whether and as whom the configured node lets it in.
@@ -70,33 +98,118 @@ func tokenCheck(c *call) error {
 	if err != nil {
 		return err
 	}
-	if !s.Config.Authn.HasJWT() {
-		return errNoJWT
-	}
-	v, err := jwt.New(s.Config.Authn.JWT)
-	if err != nil {
-		return err
-	}
 	rules, err := authn.CompileRules(s.Config.Grants)
 	if err != nil {
 		return fmt.Errorf("grants: %w", err)
 	}
-	in := v.Inspect(strings.TrimPrefix(args[0], "Bearer "))
-	if in.Header != nil {
-		fmt.Fprintf(c.stdout, "  header: %s\n", strings.Map(printable, string(in.Header)))
+	token := strings.TrimSpace(args[0])
+	if len(token) > 7 && strings.EqualFold(token[:7], "bearer ") {
+		token = token[7:]
 	}
-	if in.Claims != nil {
-		fmt.Fprintf(c.stdout, "  claims: %s\n", strings.Map(printable, string(in.Claims)))
+	ctx, cancel := context.WithTimeout(context.Background(), 2*probeTimeout)
+	defer cancel()
+	in, o, err := inspect(ctx, s, token)
+	if err != nil {
+		return err
 	}
+	printToken(c.stdout, in)
 	refused, isRefused := errors.AsType[*authn.Refused](in.Err)
 	switch {
 	case isRefused:
-		fmt.Fprintf(c.stdout, "refused: %s\n", strings.Map(printable, refused.Error()))
+		fmt.Fprintf(c.stdout, "refused: %s%s\n", strings.Map(printable, refused.Error()), tokenAdvice(refused.Reason, o))
 		return errSaid
-	case in.Err != nil || in.Identity == nil:
-		fmt.Fprintln(c.stdout, "refused: this is no JSON Web Token signed with HS256, HS384 or HS512")
+	case errors.Is(in.Err, authn.ErrNotMine):
+		fmt.Fprintf(c.stdout, "refused: this is no JSON Web Token, which is three parts with dots between, the first of them beginning with eyJ\n")
 		return errSaid
+	case in.Err != nil:
+		return fmt.Errorf("cannot tell: %w", in.Err)
 	}
 	fmt.Fprintf(c.stdout, "accepted: user %q\n", in.Identity.ID)
 	return printIdentity(c.stdout, rules, in.Identity)
+}
+
+// inspect shows a token to each issuer in the order of the chain, as the node does, and returns the first answer that decides with
+// whose it is.
+func inspect(ctx context.Context, s *config.Settings, token string) (in jwt.Inspection, o jwt.Options, err error) {
+	names := slices.DeleteFunc(s.Config.Authn.Issuers(), func(name string) bool { _, ok := s.Config.Authn.Issuer(name); return !ok })
+	if len(names) == 0 && s.Config.Authn.HasJWT() { // configured, and not in the chain
+		names = []string{"jwt"}
+	}
+	if len(names) == 0 {
+		return in, o, errNoJWT
+	}
+	for _, name := range names {
+		o, _ = s.Config.Authn.Issuer(name)
+		v, err := jwt.Open(ctx, o, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return in, o, err
+		}
+		in = v.Inspect(ctx, token)
+		v.Close()
+		if in.Identity != nil {
+			in.Identity.Verifier = name
+		}
+		if !errors.Is(in.Err, authn.ErrNotMine) {
+			break
+		}
+	}
+	return in, o, nil
+}
+
+func printToken(w io.Writer, in jwt.Inspection) {
+	if in.Header != nil {
+		fmt.Fprintf(w, "  header: %s\n", strings.Map(printable, string(in.Header)))
+	}
+	if in.Claims != nil {
+		fmt.Fprintf(w, "  claims: %s\n", strings.Map(printable, string(in.Claims)))
+	}
+}
+
+// tokenAdvice says what to do about a refusal.
+func tokenAdvice(reason string, o jwt.Options) string {
+	text := ""
+	switch reason {
+	case "bad_algorithm":
+		text = "The type of the keys in config decides what a token may be signed with: secret is for HS256 to HS512, public_key and jwks are for the others."
+	case "unknown_key":
+		text = "Look whether authn.jwt.jwks is that of the issuer, and whether the token is as fresh as its keys."
+	case "bad_signature":
+		text = "Compare the keys: " + keysOf(o) + "."
+	case "bad_header":
+		text = "The token uses an extension that is not supported; make it without."
+	case "expired":
+		text = "Get a fresh one: the token has to be renewed before it expires (auth op, getToken of the client)."
+	case "no_expiry":
+		text = "A token has to end: set exp when it is made. SimpleJWT: ACCESS_TOKEN_LIFETIME."
+	case "not_yet_valid":
+		text = "Set the clock of the machine that makes the tokens or of this one, or authn.jwt.leeway."
+	case "bad_audience":
+		text = "Make it with that aud (SimpleJWT: AUDIENCE), or change authn.jwt.audience."
+	case "bad_issuer":
+		text = "Set authn.jwt.issuer to the iss of your tokens, or add [authn.jwt.issuers.NAME] and \"jwt:NAME\" to authn.chain for another issuer."
+	case "bad_token_type":
+		text = "Send what SimpleJWT calls access, not refresh."
+	case "bad_user_claim":
+		text = "Set authn.jwt.user_claim to the claim that has the user's id: \"sub\" for most, \"user_id\" for SimpleJWT."
+	case "bad_grants":
+		text = `The claim looks like this: "gatecast": {"subscribe": ["chat.>"], "publish": ["chat.7"], "join": ["news"]}`
+	}
+	if text == "" {
+		return ""
+	}
+	return "\n  " + text
+}
+
+func keysOf(o jwt.Options) string {
+	var keys []string
+	if o.Secret != "" {
+		keys = append(keys, "secret has to be the one that signs (SimpleJWT: SIGNING_KEY, else SECRET_KEY), byte for byte")
+	}
+	if o.PublicKey != "" {
+		keys = append(keys, "public_key has to be the other half of the one that signs")
+	}
+	if o.JWKS != "" {
+		keys = append(keys, "jwks has to be that of who made the token")
+	}
+	return strings.Join(keys, "; ")
 }
