@@ -3,6 +3,7 @@ package jwt
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,7 @@ func (v *Verifier) Make(ctx context.Context, c Claims) (string, error) {
 		claims[name] = value
 	}
 	claims[o.UserClaim] = c.User
+	claims["jti"] = rand.Text() // SimpleJWT asks for one
 	claims["iat"] = now.Unix()
 	claims["exp"] = now.Add(c.Lifetime).Unix()
 	if o.Audience != "" {

@@ -158,7 +158,10 @@ func (r *ring) find(ctx context.Context, alg, kid string, verifies func(*key) bo
 	if tried {
 		return nil, badSignature
 	}
-	return nil, authn.Refuse(reasonUnknownKey, fmt.Errorf("no key from authn.jwt.jwks is for %s and has the kid %.40q", alg, kid))
+	if kid == "" {
+		return nil, authn.Refuse(reasonUnknownKey, fmt.Errorf("no key of jwks is for %s", alg))
+	}
+	return nil, authn.Refuse(reasonUnknownKey, fmt.Errorf("no key of jwks is for %s and has the kid %.40q", alg, kid))
 }
 
 func signer(keys []*key, verifies func(*key) bool) *key {
@@ -168,7 +171,7 @@ func signer(keys []*key, verifies func(*key) bool) *key {
 	return nil
 }
 
-var badSignature = authn.Refuse(reasonBadSignature, errors.New("the token was signed with another key than those of authn.jwt, or changed"))
+var badSignature = authn.Refuse(reasonBadSignature, errors.New("the token was signed with another key than those there are, or changed"))
 
 // recheck tells whether the key with this mark is still there.
 func (r *ring) recheck(mark authn.Secret) error {
