@@ -342,13 +342,3 @@ func FuzzClaims(f *testing.F) {
 }
 
 func encode(b []byte) string { return (&jwt.Token{}).EncodeSegment(b) }
-
-func BenchmarkVerify(b *testing.B) {
-	v := verifier(b, options())
-	c := authntest.WithBearer(hs256(b, nil))
-	for b.Loop() {
-		if _, err := v.Verify(b.Context(), c); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

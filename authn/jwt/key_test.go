@@ -321,7 +321,7 @@ func TestKeysThatMayNotBeTrusted(t *testing.T) {
 		"too many":         {strings.Repeat(publicPEM(t, edKey()), maxTries+1), "more than 16"},
 		"no file":          {"nowhere.pem", "no such file"},
 		"no PEM":           {writeFile(t, "x", "hello"), "no PEM in it"},
-		"a huge file":      {writeFile(t, "x", strings.Repeat("x", maxFile+1)), "at most"},
+		"a huge file":      {writeFile(t, "x", strings.Repeat("x", maxFile+1)), "is longer than"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options()
@@ -548,5 +548,25 @@ func TestAReloadReplacesKeys(t *testing.T) {
 	}
 	if got := gone(); !slices.Equal(got, []string{"key_gone", "", "key_gone"}) {
 		t.Errorf("after the reload: %q, want that the logins by RSA and the secret are gone", got)
+	}
+}
+
+// BenchmarkVerify is what a login costs that is not in the chain's cache.
+func BenchmarkVerify(b *testing.B) {
+	for _, alg := range []string{"HS256", "RS256", "ES256", "ES512", "EdDSA"} {
+		b.Run(alg, func(b *testing.B) {
+			o := options()
+			if private, ok := keyOf(alg).(crypto.Signer); ok {
+				o.Secret, o.JWKS = "", writeFile(b, "jwks.json", jwks(b, jwkOf(b, private, map[string]any{"kid": "1"})))
+			}
+			v := verifier(b, o)
+			c := authntest.WithBearer(signAs(b, alg, keyOf(alg), map[string]any{"kid": "1"}, nil))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(b.Context(), c); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 )
@@ -32,14 +33,16 @@ func (o *Options) publicKeys() ([]key, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s has %d bytes; keys have at most %d", path, info.Size(), maxFile)
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("%s is longer than %d bytes", path, maxFile)
 	}
-	return os.ReadFile(path)
+	return text, err
 }
 
 // readPublic reads every public key and certificate of a PEM text.

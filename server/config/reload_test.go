@@ -32,6 +32,18 @@ func TestReloadTakesOverWhatItCan(t *testing.T) {
 	if _, changes, err = next.Reload(); err != nil || !slices.Equal(changes.Restart, []string{"server.loops"}) || len(changes.Applied) > 0 {
 		t.Errorf("second reload: %+v, %v", changes, err)
 	}
+	// Keys of tokens and all that is said about them; what is not a key alone waits for nothing either.
+	rewrite("audience = \"a\"\n[server]\nloops = 2\n" + issuer("shop", "https://shop"))
+	next, changes, err = next.Reload()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"server.origins", "server.limits.conns", "authn.jwt.audience", "authn.jwt.issuers", "log.level"}; !slices.Equal(changes.Applied, want) {
+		t.Errorf("applied %v, want %v", changes.Applied, want)
+	}
+	if o, ok := next.Config.Authn.Issuer("jwt:shop"); !ok || o.Issuer != "https://shop" || next.Config.Authn.JWT.Audience != "a" {
+		t.Errorf("issuer %+v, %v", o, ok)
+	}
 	rewrite("[server]\nloops = \"many\"\n")
 	if after, _, err := next.Reload(); err == nil || after != nil {
 		t.Errorf("Reload of a bad file = %v, %v, want nothing and an error", after, err)

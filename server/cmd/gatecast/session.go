@@ -82,7 +82,11 @@ func (c *call) explain(s *config.Settings, r *authn.Request) error {
 	case decided.Outcome == authn.OutcomeUnavailable:
 		return fmt.Errorf("cannot tell: %s is unavailable: %s", decided.Verifier, decided.Detail)
 	case decided.Outcome != authn.OutcomeAccepted || decided.Identity == nil:
-		fmt.Fprintf(c.stdout, "refused: %s%s\n", decided.Reason, advice(decided.Reason))
+		text := advice(decided.Reason)
+		if o, ok := s.Config.Authn.Issuer(decided.Verifier); ok {
+			text = tokenAdvice(decided.Reason, o)
+		}
+		fmt.Fprintf(c.stdout, "refused: %s%s\n", decided.Reason, text)
 		return errSaid
 	}
 	fmt.Fprintf(c.stdout, "accepted: user %q\n", decided.Identity.ID)

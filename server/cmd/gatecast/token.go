@@ -178,7 +178,7 @@ func tokenAdvice(reason string, o jwt.Options) string {
 	case "bad_header":
 		text = "The token uses an extension that is not supported; make it without."
 	case "expired":
-		text = "Get a fresh one: the token has to be renewed before it expires (auth op, getToken of the client)."
+		text = "Get a fresh one: the token has to be renewed before it expires (auth op)."
 	case "no_expiry":
 		text = "A token has to end: set exp when it is made. SimpleJWT: ACCESS_TOKEN_LIFETIME."
 	case "not_yet_valid":
