@@ -300,17 +300,21 @@ func FuzzVerify(f *testing.F) {
 	f.Add(simpleToken)
 	o := DefaultOptions()
 	o.Secret, o.UserClaim = simpleKey, "user_id"
-	v := verifier(f, o)
+	alone := verifier(f, o)
+	o.JWKS = writeFile(f, "jwks.json", rfcSet) // nobody here can sign for these
+	beside := verifier(f, o)
 	accepted := simpleToken[:len(simpleToken)-1]
 	f.Fuzz(func(t *testing.T, token string) {
-		id, err := v.Verify(t.Context(), authntest.WithBearer(token))
-		if (id == nil) == (err == nil) {
-			t.Fatalf("Verify(%q) = %v, %v", token, id, err)
+		for _, v := range []*Verifier{alone, beside} {
+			id, err := v.Verify(t.Context(), authntest.WithBearer(token))
+			if (id == nil) == (err == nil) {
+				t.Fatalf("Verify(%q) = %v, %v", token, id, err)
+			}
+			if err == nil && !strings.HasPrefix(token, accepted) {
+				t.Fatalf("Verify accepts %q", token)
+			}
+			v.Inspect(t.Context(), token)
 		}
-		if err == nil && !strings.HasPrefix(token, accepted) {
-			t.Fatalf("Verify accepts %q", token)
-		}
-		v.Inspect(t.Context(), token)
 	})
 }
 
