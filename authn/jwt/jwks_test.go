@@ -175,7 +175,7 @@ func FuzzJWKS(f *testing.F) {
 					usable++
 				}
 			}
-			if _, secret := k.public.([]byte); secret || usable == 0 || len(k.mark) != 16 {
+			if _, secret := k.public.([]byte); secret || usable == 0 || len(k.mark) != markSize {
 				t.Fatalf("parseSet(%q) has the key %+v", text, k)
 			}
 			if p, ok := k.public.(*rsa.PublicKey); ok && (p.N.BitLen() < minRSABits || p.N.BitLen() > maxRSABits || p.E < 3) {
@@ -196,7 +196,7 @@ func FuzzPEM(f *testing.F) {
 			t.Fatalf("readPublic(%q) = %d keys, %v", text, len(keys), err)
 		}
 		for _, k := range keys {
-			if k.id != "" || k.alg != "" || len(k.mark) != 16 {
+			if k.id != "" || k.alg != "" || len(k.mark) != markSize {
 				t.Fatalf("readPublic(%q) has the key %+v", text, k)
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,6 +41,9 @@ type key struct {
 	mark   authn.Secret // names the key in Identity.Ref
 }
 
+// markSize is small, for every login keeps a mark, and enough to tell the keys of one node apart.
+const markSize = 8
+
 // newKey checks that public may be trusted at all.
 func newKey(id, alg string, public any) (key, error) {
 	k := key{id: id, alg: alg, public: public}
@@ -75,7 +77,7 @@ func newKey(id, alg string, public any) (key, error) {
 		}
 	}
 	sum := sha256.Sum256(append([]byte("gatecast.jwt."+kind+"\x00"), der...))
-	k.mark = authn.Secret(hex.EncodeToString(sum[:8]))
+	k.mark = authn.Secret(sum[:markSize])
 	return k, nil
 }
 
