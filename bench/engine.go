@@ -71,5 +71,6 @@ func engine() []part {
 		of("slow", stop("drop_oldest", 20*time.Second), undisturbed),
 		of("slow", stop("drop_newest", 20*time.Second), undisturbed),
 		of("slow", stop("latest", 20*time.Second), undisturbed),
+		of("flood", func(o *result.Options) { o.Targets, o.Duration = pair, 15*time.Second }, atMostValue("during/before", 1.5)),
 	}
 }
