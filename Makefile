@@ -87,8 +87,9 @@ bench-rivals: build ## install every rival and measure all of them side by side;
 	bench/rivals/install
 	bin/gatecast bench suite rivals -out $(RESULTS)
 
-bench-engine: build ## the socket engine's budgets, gatecast against raw, in about 25 minutes; exit 1 if one is missed
-	bin/gatecast bench suite engine -out $(RESULTS)-engine
+bench-engine: build ## the socket engine's budgets, gatecast against raw, in about 30 minutes; fails if one is missed
+	bin/gatecast bench suite engine -out $(RESULTS)-engine; engine=$$?; \
+	bin/gatecast bench suite strain -out $(RESULTS)-strain && exit $$engine
 
 docs: ## write the generated files: config.toml, server/docs/{config,codes,metrics}.md
 	go run ./server/docs/gen

@@ -142,8 +142,8 @@ func hold(ctx context.Context, s *site) (run *result.Run, err error) {
 	conns := float64(s.o.Conns)
 	m := between([]reading{begin, end})
 	run = &result.Run{}
-	run.Compare("rss-B/conn", float64(end.server.RSS-before.server.RSS)/conns)
-	run.Add("anon-B/conn", float64(end.server.Anon-before.server.Anon)/conns)
+	run.Compare("rss-B/conn", float64(begin.server.RSS-before.server.RSS)/conns)
+	run.Add("anon-B/conn", float64(begin.server.Anon-before.server.Anon)/conns)
 	run.Add("harness-rss-B/conn", float64(end.harness.RSS-before.harness.RSS)/conns)
 	run.Compare("server-ns/conn/s", float64(m.server.CPU)/conns/m.elapsed.Seconds())
 	run.Add("rss-B", float64(end.server.RSS))

@@ -46,14 +46,8 @@ func engine() []part {
 			o.Targets, o.Conns, o.Login, o.Shared, o.Settle, o.Duration, o.Repeat = pair, 19000, login, 100, 30*time.Second, 25*time.Second, 1
 		}
 	}
-	stop := func(policy string, phase time.Duration) func(o *result.Options) {
-		return func(o *result.Options) {
-			o.Targets, o.Conns, o.Rate, o.Policy, o.Duration, o.Repeat = pair, 5000, 4, policy, 3*phase, 1
-		}
-	}
 	perDelivery, perMessage := "server-ns/delivery", "server-ns/message"
 	idleBudgets := []result.Budget{atMostValue("rss-B/conn", idleBytes), atMostValue("server-ns/conn/s", idleNS)}
-	undisturbed := atMost("during/before", 1.2) // raw keeps no queue worth the name: what disturbs its receivers too is the machine
 	return []part{
 		of("fanout", fan(5000, 1, 0, pair...), atMost(perDelivery, 1.10)),
 		of("fanout", fan(100, 1, 0, pair...), atMost(perDelivery, 1.25)),
@@ -67,10 +61,23 @@ func engine() []part {
 		of("echo", echo(100_000, 10)),
 		of("idle", idle("jwt"), idleBudgets...),
 		of("idle", idle("session"), idleBudgets...),
+	}
+}
+
+// strain is the suite of what bad company may cost the others.
+func strain() []part {
+	pair := []string{"raw", "gatecast"}
+	stop := func(policy string, phase time.Duration) func(o *result.Options) {
+		return func(o *result.Options) {
+			o.Targets, o.Conns, o.Rate, o.Policy, o.Duration, o.Repeat = pair, 5000, 4, policy, 3*phase, 1
+		}
+	}
+	undisturbed := atMost("during/before", 1.2) // raw keeps no queue worth the name: what disturbs its receivers too is the machine
+	return []part{
 		of("slow", stop("close", time.Minute), undisturbed),
 		of("slow", stop("drop_oldest", 20*time.Second), undisturbed),
 		of("slow", stop("drop_newest", 20*time.Second), undisturbed),
 		of("slow", stop("latest", 20*time.Second), undisturbed),
-		of("flood", func(o *result.Options) { o.Targets, o.Duration = pair, 15*time.Second }, atMostValue("during/before", 1.5)),
+		of("flood", func(o *result.Options) { o.Targets, o.Duration, o.Repeat = pair, 15*time.Second, 3 }, atMostValue("during/before", 1.5)),
 	}
 }
