@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -11,7 +12,7 @@ import (
 // new garbage is made: a node whose conns rest would keep it for hours. So the node gives it back when it has become quiet.
 const (
 	trimEvery  = 5 * time.Second  // looks at the heap; reading three counters
-	trimPause  = 20 * time.Second // between two trims at least: each is a collection
+	trimPause  = 10 * time.Second // between two trims at least: each is two collections
 	trimAtMost = 4 << 20          // bytes a second allocated by a node that counts as quiet
 	trimWorth  = 2 << 20          // bytes that a trim must promise, and an eighth of the live heap, beyond what is known to be scattered
 )
@@ -51,6 +52,7 @@ func (n *Node) trim(ctx context.Context) {
 		now.live -= min(now.live, uint64(n.pruned.Load()))
 		if worthTrimming(now, before, scattered) && time.Since(last) >= trimPause {
 			n.pruned.Store(0)
+			runtime.GC() // the first lets pools go, the second finds what they held
 			debug.FreeOSMemory()
 			last = time.Now()
 			after.read(samples)
