@@ -152,10 +152,18 @@ func remove(index map[string]*list, key string, e *entry, which int) {
 }
 
 // key gives the cache key of a credential for a verifier, and the session hash if the verifier tells it. skip says that
-// the verifier needs not be asked: the one cookie it reads is not there.
+// the verifier needs not be asked: what it reads is not there.
 func (l *link) key(cred Credential) (key cacheKey, session string, skip bool) {
 	value := cred.Value
-	if cred.Carrier == CarrierCookie {
+	switch {
+	case l.keyer != nil:
+		var mine bool
+		if value, mine = l.keyer.CacheKey(cred); !mine {
+			return key, "", true
+		}
+	case cred.Carrier == CarrierProxy, cred.Carrier == CarrierCertificate:
+		return key, "", true
+	case cred.Carrier == CarrierCookie:
 		value = cred.header
 		if l.cookie != nil {
 			var ok bool

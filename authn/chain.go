@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +19,7 @@ type Chain struct {
 	// static
 	opts     Options
 	carriers []Carrier
+	schemes  []string // of the Authorization header, in lower case
 	links    []*link
 	log      *slog.Logger
 
@@ -40,6 +42,8 @@ type link struct {
 	verifier Verifier
 	hasher   SessionHasher // nil for most
 	cookie   CookieNamer   // nil for most
+	once     OneTimer      // nil for most
+	keyer    CacheKeyer    // nil for most
 }
 
 const (
@@ -70,6 +74,9 @@ func NewChain(o Options, verifiers map[string]Verifier, rules *Rules, log *slog.
 	for _, name := range o.Carriers {
 		c.carriers = append(c.carriers, Carrier(name))
 	}
+	for _, scheme := range o.Schemes {
+		c.schemes = append(c.schemes, strings.ToLower(scheme))
+	}
 	var errs []error
 	for i, name := range o.Chain {
 		v := verifiers[name]
@@ -80,6 +87,8 @@ func NewChain(o Options, verifiers map[string]Verifier, rules *Rules, log *slog.
 		l := &link{name: name, index: byte(i), verifier: v}
 		l.hasher, _ = v.(SessionHasher)
 		l.cookie, _ = v.(CookieNamer)
+		l.once, _ = v.(OneTimer)
+		l.keyer, _ = v.(CacheKeyer)
 		c.links = append(c.links, l)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -136,7 +145,7 @@ func (c *Chain) decide(carriers []Carrier, r *Request, ask func(*link, Credentia
 		if r.Message != "" && carrier != CarrierMessage {
 			continue
 		}
-		cred, present, err := credential(r, carrier)
+		cred, present, err := c.credential(r, carrier)
 		if err != nil || !present {
 			if note != nil {
 				note(stepOf(carrier, "", nil, err, !present))
@@ -160,7 +169,7 @@ func (c *Chain) decide(carriers []Carrier, r *Request, ask func(*link, Credentia
 			}
 			known = known || !errors.Is(err, ErrNotMine)
 		}
-		if !known && carrier != CarrierCookie && len(c.links) > 0 { // other cookies are everywhere
+		if !known && !carrier.ambient() && len(c.links) > 0 { // other cookies are everywhere
 			none.unknown = true
 		}
 	}
@@ -215,8 +224,8 @@ func (c *Chain) withoutCredential(byMessage bool, r *Request, none *undecided) (
 }
 
 // credential finds what stands in a carrier.
-func credential(r *Request, carrier Carrier) (cred Credential, present bool, err error) {
-	cred.Carrier = carrier
+func (c *Chain) credential(r *Request, carrier Carrier) (cred Credential, present bool, err error) {
+	cred.Carrier, cred.Request = carrier, r
 	switch carrier {
 	case CarrierCookie:
 		if r.Cookie == "" {
@@ -227,7 +236,16 @@ func credential(r *Request, carrier Carrier) (cred Credential, present bool, err
 		cred.Cookies = func(name string) (string, bool) { return Cookie(raw, name) }
 		return cred, true, nil
 	case CarrierHeader:
-		cred.Scheme, cred.Value, _ = header(r.Authorization)
+		cred.Scheme, cred.Value, _ = header(r.Authorization, c.schemes)
+		for _, name := range c.opts.TokenHeaders {
+			if cred.Value == "" {
+				cred.Value, _ = r.Header(name)
+			}
+		}
+	case CarrierProxy:
+		return cred, r.Proxied && r.Headers != nil, nil
+	case CarrierCertificate:
+		return cred, r.Certificate != nil, nil
 	case CarrierSubprotocol:
 		for _, p := range r.Subprotocols {
 			token, ok, err := CredentialSubprotocol(p)

@@ -30,12 +30,13 @@ const (
 	OutcomeUnavailable Outcome = "unavailable" // the verifier cannot tell now
 )
 
-// Explain tells what each carrier and verifier says to r, asking them past the cache but not past tombstones. The last
+// Explain tells what each carrier and verifier says to r, asking them past the cache but not past tombstones,
+// and using up no credential that is good for one login. The last
 // step decides, as Authenticate would: if no verifier did, its Carrier and Verifier are empty.
 func (c *Chain) Explain(ctx context.Context, r *Request) []Step {
 	var steps []Step
 	id, err := c.decide(c.carriers, r, func(l *link, cred Credential) (*Identity, error) {
-		id, err := l.ask(ctx, c, cred)
+		id, err := l.inspect(ctx, c, cred)
 		if err == nil {
 			id, err = complete(id, l, cred.Carrier)
 		}

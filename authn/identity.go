@@ -43,7 +43,7 @@ type Identity struct {
 func (id *Identity) Anonymous() bool { return id.ID == "" }
 
 // Ambient reports whether the browser added the credential by itself, so that the page's origin has to be checked.
-func (id *Identity) Ambient() bool { return id.Carrier == CarrierCookie }
+func (id *Identity) Ambient() bool { return id.Carrier.ambient() }
 
 // LogValue keeps logs to the id, kind and verifier.
 func (id *Identity) LogValue() slog.Value {

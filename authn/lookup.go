@@ -33,6 +33,9 @@ var errOvertaken = errors.New("the login changes faster than it can be looked up
 
 // lookup asks l about cred through tombstones, cache and flights.
 func (c *Chain) lookup(ctx context.Context, l *link, cred Credential) (*Identity, error) {
+	if l.once != nil {
+		return c.lookupOneTime(ctx, l, cred)
+	}
 	key, session, skip := l.key(cred)
 	if skip {
 		return nil, ErrNotMine
@@ -50,9 +53,48 @@ func (c *Chain) lookup(ctx context.Context, l *link, cred Credential) (*Identity
 	return nil, fmt.Errorf("authn %s: %w", l.name, errOvertaken)
 }
 
+// lookupOneTime asks l about a credential that is good for one login: past the cache, and shared with nobody.
+func (c *Chain) lookupOneTime(ctx context.Context, l *link, cred Credential) (*Identity, error) {
+	if !l.once.OneTime(cred) {
+		return nil, ErrNotMine
+	}
+	w := &watch{}
+	c.mu.Lock()
+	c.stats.CacheMisses++
+	c.watches[w] = struct{}{}
+	c.mu.Unlock()
+	if c.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.opts.Timeout)
+		defer cancel()
+	}
+	id, err := l.ask(ctx, c, cred)
+	if err == nil {
+		id, err = complete(id, l, cred.Carrier)
+	}
+	c.mu.Lock()
+	delete(c.watches, w)
+	if err == nil && c.revoked(w, id, time.Now()) {
+		c.stats.Revoked++
+		id, err = nil, errRevoked
+	}
+	c.mu.Unlock()
+	if err != nil && !answered(err) {
+		err = fmt.Errorf("authn %s: %w", l.name, err)
+	}
+	c.count(l, err)
+	return id, err
+}
+
 // peek is lookup in tombstones and cache alone. Answers that leave the decision to another verifier are not counted: if that one's
 // is not cached, the credential is looked up once more.
 func (c *Chain) peek(l *link, cred Credential) (*Identity, error) {
+	if l.once != nil {
+		if !l.once.OneTime(cred) {
+			return nil, ErrNotMine
+		}
+		return nil, ErrNotCached
+	}
 	key, session, skip := l.key(cred)
 	if skip {
 		return nil, ErrNotMine
@@ -202,6 +244,23 @@ func (l *link) ask(ctx context.Context, c *Chain, cred Credential) (id *Identity
 		}
 	}()
 	return l.verifier.Verify(ctx, cred)
+}
+
+// inspect is ask that uses nothing up.
+func (l *link) inspect(ctx context.Context, c *Chain, cred Credential) (*Identity, error) {
+	if v, ok := l.verifier.(Inspector); ok {
+		inspected := *l
+		inspected.verifier = inspecting{v}
+		l = &inspected
+	}
+	return l.ask(ctx, c, cred)
+}
+
+// inspecting is an Inspector as a Verifier.
+type inspecting struct{ Inspector }
+
+func (v inspecting) Verify(ctx context.Context, c Credential) (*Identity, error) {
+	return v.Inspect(ctx, c)
 }
 
 // answered tells a verifier's answer from its being unavailable.

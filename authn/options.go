@@ -12,15 +12,25 @@ import (
 type Options struct {
 	// Chain lists the verifiers that may answer for a credential, first to last. A second one of a kind has a name: "django:shop".
 	Chain []string `toml:"chain"`
-	// Carriers lists where a credential may stand, first to last: cookie, header, subprotocol, query, message.
+	// Carriers lists where a credential may stand, first to last: cookie, header, subprotocol, query, message, proxy (headers of a trusted proxy), certificate
+	// (of the client, by TLS).
 	// "query" only by choice: addresses end up in logs.
 	Carriers []string `toml:"carriers"`
+	// Schemes lists the words that may stand before a token in the Authorization header, in any case. Django REST framework's TokenAuthentication.keyword
+	// and knox's AUTH_HEADER_PREFIX are "Token", SimpleJWT's AUTH_HEADER_TYPES "Bearer", unless the site says otherwise. Other schemes count as no credential.
+	Schemes []string `toml:"schemes"`
+	// TokenHeaders lists further headers that hold a token and nothing else, such as "X-Session-Token" of allauth's headless mode (a session key). They belong
+	// to the carrier "header", behind Authorization.
+	TokenHeaders []string `toml:"token_headers"`
 	// Reject is what a refused handshake gets: "close" upgrades, says why and closes with 44xx, which browsers can read; "http" answers 401 or 403.
 	Reject string `toml:"reject"`
 	// Anonymous lets in who has no credential, as user "". A bad credential is refused all the same.
 	Anonymous bool `toml:"anonymous"`
 	// Timeout is how long a conn may take to log in by message, and how long a verifier may take to answer. 0 = no limit.
 	Timeout time.Duration `toml:"timeout"`
+	// FailedPerSecond bounds the failed logins of one address (IPv6: of one /64), with a burst of one second's worth. Above it what the address sends is not
+	// looked at, but for logins in the cache: 4100 with a retry, or 429. Loopback is not counted. 0 = no limit.
+	FailedPerSecond int `toml:"failed_per_second"`
 	// CacheTTL is how long an accepted login answers for the same credential again without asking its verifier. 0 = never.
 	// Refusals are kept for a second at most.
 	CacheTTL time.Duration `toml:"cache_ttl"`
@@ -35,14 +45,16 @@ type Options struct {
 // DefaultOptions returns the defaults of config.toml.
 func DefaultOptions() Options {
 	return Options{
-		Chain:        []string{"django", "jwt"},
-		Carriers:     []string{"cookie", "header", "subprotocol", "message"},
-		Reject:       RejectClose,
-		Timeout:      5 * time.Second,
-		CacheTTL:     10 * time.Second,
-		CacheEntries: 65536,
-		Revalidate:   60 * time.Second,
-		Tombstones:   100000,
+		Chain:           []string{"django", "jwt"},
+		Carriers:        []string{"cookie", "header", "subprotocol", "message"},
+		Schemes:         []string{"Bearer", "Token"},
+		Reject:          RejectClose,
+		Timeout:         5 * time.Second,
+		FailedPerSecond: 20,
+		CacheTTL:        10 * time.Second,
+		CacheEntries:    65536,
+		Revalidate:      60 * time.Second,
+		Tombstones:      100000,
 	}
 }
 
@@ -52,7 +64,7 @@ const (
 	RejectHTTP  = "http"
 )
 
-var carriers = []Carrier{CarrierCookie, CarrierHeader, CarrierSubprotocol, CarrierQuery, CarrierMessage}
+var carriers = []Carrier{CarrierCookie, CarrierHeader, CarrierSubprotocol, CarrierQuery, CarrierMessage, CarrierProxy, CarrierCertificate}
 
 const longestCache = time.Hour
 
@@ -87,6 +99,26 @@ func (o *Options) Validate() error {
 			bad("carriers has %q twice", name)
 		}
 	}
+	for i, name := range o.Schemes {
+		switch {
+		case name == "" || !tokenChars(name):
+			bad("schemes has %q, which is no scheme; write the word before the token, such as \"Token\"", name)
+		case slices.ContainsFunc([]string{"basic", "digest", "negotiate", "ntlm"}, func(s string) bool { return strings.EqualFold(s, name) }):
+			bad("schemes has %q, which browsers send by themselves and is followed by no token; take it out", name)
+		case slices.ContainsFunc(o.Schemes[:i], func(s string) bool { return strings.EqualFold(s, name) }):
+			bad("schemes has %q twice", name)
+		}
+	}
+	for i, name := range o.TokenHeaders {
+		switch {
+		case name == "" || !tokenChars(name) || strings.Contains(name, "_"):
+			bad("token_headers has %q, which is no name of a header", name)
+		case slices.ContainsFunc([]string{"authorization", "cookie", "origin", "host", "sec-websocket-protocol"}, func(s string) bool { return strings.EqualFold(s, name) }):
+			bad("token_headers has %q, which has a meaning of its own; take it out", name)
+		case slices.ContainsFunc(o.TokenHeaders[:i], func(s string) bool { return strings.EqualFold(s, name) }):
+			bad("token_headers has %q twice", name)
+		}
+	}
 	if o.Reject != RejectClose && o.Reject != RejectHTTP {
 		bad("reject = %q is not %q or %q", o.Reject, RejectClose, RejectHTTP)
 	}
@@ -96,7 +128,7 @@ func (o *Options) Validate() error {
 	for _, limit := range []struct {
 		key   string
 		value int64
-	}{{"timeout", int64(o.Timeout)}, {"revalidate", int64(o.Revalidate)}, {"cache_entries", int64(o.CacheEntries)}, {"tombstones", int64(o.Tombstones)}} {
+	}{{"timeout", int64(o.Timeout)}, {"failed_per_second", int64(o.FailedPerSecond)}, {"revalidate", int64(o.Revalidate)}, {"cache_entries", int64(o.CacheEntries)}, {"tombstones", int64(o.Tombstones)}} {
 		if limit.value < 0 {
 			bad("%s is negative; 0 = none or no limit", limit.key)
 		}

@@ -1,6 +1,10 @@
 package authn
 
-import "net/netip"
+import (
+	"crypto/x509"
+	"net/netip"
+	"strings"
+)
 
 // Request is what a handshake says about itself, as plain data. Everything but Remote and Path comes from the peer.
 type Request struct {
@@ -27,4 +31,25 @@ type Request struct {
 	SecFetchSite  string
 	// SSE tells an event stream from a WebSocket.
 	SSE bool
+
+	// Headers are all of the request; nil where there are none.
+	Headers Headers
+	// Proxied tells that the peer is a trusted proxy, so that headers which only a proxy may set are believed.
+	Proxied bool
+	// Certificate is the client's, verified by TLS; nil without one.
+	Certificate *x509.Certificate
+}
+
+// Headers gives the values of a header, in the order sent, by name without case.
+type Headers interface {
+	Values(name string) []string
+}
+
+// Header gives a header, repeated ones joined by ", ". ok tells an empty one from none.
+func (r *Request) Header(name string) (value string, ok bool) {
+	if r.Headers == nil {
+		return "", false
+	}
+	all := r.Headers.Values(name)
+	return strings.Join(all, ", "), len(all) > 0
 }

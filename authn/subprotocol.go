@@ -76,18 +76,18 @@ type SubprotocolError struct {
 
 func (e *SubprotocolError) Error() string { return e.Advice }
 
-// header reads an Authorization header. ok is false for schemes that are not ours, such as Basic.
-func header(value string) (scheme, token string, ok bool) {
+// header reads an Authorization header. ok is false for schemes that are not among those given, such as Basic.
+func header(value string, schemes []string) (scheme, token string, ok bool) {
 	value = strings.Trim(value, " \t")
 	scheme, token, _ = strings.Cut(value, " ")
 	token = strings.TrimLeft(token, " \t")
-	switch {
-	case token == "":
+	if token == "" {
 		return "", "", false
-	case strings.EqualFold(scheme, "bearer"):
-		return "bearer", token, true
-	case strings.EqualFold(scheme, "token"): // Django REST framework's
-		return "token", token, true
+	}
+	for _, s := range schemes {
+		if strings.EqualFold(scheme, s) {
+			return s, token, true
+		}
 	}
 	return "", "", false
 }

@@ -81,12 +81,13 @@ func TestHeader(t *testing.T) {
 		{"Bearer", "", ""},
 		{"Bearer ", "", ""},
 		{"Basic dTpw", "", ""},
+		{"jwt abc", "jwt", "abc"},
 		{"Bearerabc", "", ""},
 		{"abc", "", ""},
 		{"", "", ""},
 	}
 	for _, tt := range tests {
-		if scheme, token, ok := header(tt.value); scheme != tt.scheme || token != tt.token || ok != (tt.scheme != "") {
+		if scheme, token, ok := header(tt.value, []string{"bearer", "token", "jwt"}); scheme != tt.scheme || token != tt.token || ok != (tt.scheme != "") {
 			t.Errorf("header(%q) = %q, %q, %v", tt.value, scheme, token, ok)
 		}
 	}
@@ -117,7 +118,7 @@ func FuzzSubprotocol(f *testing.F) {
 				}
 			}
 		}
-		header(a)
+		header(a, []string{"bearer", "token"})
 	})
 }
 

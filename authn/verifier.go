@@ -16,17 +16,29 @@ const (
 	CarrierSubprotocol Carrier = "subprotocol"
 	CarrierQuery       Carrier = "query"
 	CarrierMessage     Carrier = "message"
+	// CarrierProxy is what a trusted proxy says about its client in headers, CarrierCertificate the client's TLS certificate. They hold no Value: the
+	// verifier reads Credential.Request, and is a CacheKeyer.
+	CarrierProxy       Carrier = "proxy"
+	CarrierCertificate Carrier = "certificate"
 )
+
+// ambient tells a carrier that a browser fills by itself, so that the page's origin has to be checked.
+func (c Carrier) ambient() bool {
+	return c == CarrierCookie || c == CarrierProxy || c == CarrierCertificate
+}
 
 // Credential is what one carrier of a request holds, shown to every verifier of the chain in turn.
 type Credential struct {
 	Carrier Carrier
-	// Scheme is "bearer" or "token" for the header, "bearer" for the subprotocol, else "".
+	// Scheme is the one of Options.Schemes for the header, in lower case, "bearer" for the subprotocol, else "".
 	Scheme string
-	// Value is the token; "" for the cookie carrier. It may hold any bytes.
+	// Value is the token; "" for the carriers cookie, proxy and certificate. It may hold any bytes.
 	Value string
 	// Cookies gives a cookie of the request as Django would read it; nil for other carriers.
 	Cookies func(name string) (value string, ok bool)
+
+	// Request is the handshake it came with, for verifiers that are CacheKeyers: others must decide by what is above. May be nil.
+	Request *Request
 
 	header string // of the cookie carrier, for the cache key
 }
@@ -65,6 +77,23 @@ type SessionHasher interface {
 // "" says that it reads none and needs not be asked about cookies.
 type CookieNamer interface {
 	CookieName() string
+}
+
+// CacheKeyer is a Verifier whose answer depends on more of the request than the credential, or on something else. CacheKey tells, without I/O, all that it
+// depends on; mine is false if there is no credential of its own in c. The carriers proxy and certificate are shown to these only.
+type CacheKeyer interface {
+	CacheKey(c Credential) (key string, mine bool)
+}
+
+// OneTimer is a Verifier with credentials that are good for one login. Their answers are neither kept nor shared: each login asks. OneTime tells, without
+// I/O, whether c has the shape of one; if it has not, it is not this verifier's.
+type OneTimer interface {
+	OneTime(c Credential) bool
+}
+
+// Inspector is a Verifier whose Verify uses a credential up. Inspect says what Verify would as far as it can without.
+type Inspector interface {
+	Inspect(ctx context.Context, c Credential) (*Identity, error)
 }
 
 // Recheck is the answer about one identity in a sweep.

@@ -28,8 +28,15 @@ func (o *owner) auth(slot uint32, c *conn, op *wire.Op) {
 		o.due[slot] = never // the verifier has authn.timeout of its own
 	}
 	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r, queued: time.Now(), op: &authOp{op.ID, op.HasID}}
-	if !o.node.logins.submit(job) {
-		o.loop.Post(loop.Task{Kind: taskLogin, Slot: slot, Gen: job.gen, P: &verdict{job: job, err: errBusy}})
+	var refused error
+	switch {
+	case o.node.attempts.over(r.Remote):
+		refused = errAttempts
+	case !o.node.logins.submit(job):
+		refused = errBusy
+	}
+	if refused != nil {
+		o.loop.Post(loop.Task{Kind: taskLogin, Slot: slot, Gen: job.gen, P: &verdict{job: job, err: refused}})
 	}
 }
 

@@ -115,6 +115,10 @@ func refuseLogin(err error) ending {
 		}
 		return ending{code: code, reason: refusalText(r.Reason), word: r.Reason}
 	}
+	if errors.Is(err, errAttempts) {
+		return ending{code: closeOverloaded, reason: "too many failed logins from this address; retry later", word: "failed_per_second",
+			retryMin: retryMinMS, retryMax: retryMaxMS}
+	}
 	return ending{code: closeOverloaded, reason: "the login cannot be verified now; retry later", word: "unavailable",
 		retryMin: retryMinMS, retryMax: retryMaxMS}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -107,6 +109,27 @@ func (n *Node) Call(ctx context.Context, verb string, body []byte) []byte {
 	return b
 }
 
+// AskEvery asks every node, this one included, and returns their answers. If one of them gave none, it returns the others' and an error.
+func (n *Node) AskEvery(ctx context.Context, verb string, body []byte) ([][]byte, error) {
+	if !n.met(ctx) {
+		return nil, ctx.Err()
+	}
+	answers, err := n.broker.AskAll(ctx, verb, body)
+	if err != nil {
+		return nil, err
+	}
+	var all [][]byte
+	var errs []error
+	for _, a := range answers {
+		if a.Err != nil {
+			errs = append(errs, fmt.Errorf("node %s: %w", a.Node, a.Err))
+			continue
+		}
+		all = append(all, a.Body)
+	}
+	return all, errors.Join(errs...)
+}
+
 // met waits until the node has its broker: a peer may ask before Open has returned.
 func (n *Node) met(ctx context.Context) bool {
 	select {
@@ -123,6 +146,11 @@ func (n *Node) Ask(ctx context.Context, verb string, body []byte) ([]byte, error
 		return nil, ctx.Err()
 	}
 	switch verb {
+	case verbTicket:
+		if n.tickets == nil {
+			return nil, errors.New("this node keeps no ledger of tickets")
+		}
+		return n.tickets.Answer(body)
 	case "groups":
 		return json.Marshal(n.localGroups())
 	case "connections":
@@ -316,7 +344,15 @@ func (n *Node) discardForBackend(c *control) controlAnswer {
 
 // AuthenticateNative implements [broker.Handler]: the same chain and grants as for a socket.
 func (n *Node) AuthenticateNative(ctx context.Context, token, remote string) (broker.NativeUser, error) {
+	addr, _ := netip.ParseAddr(remote)
+	if at, err := netip.ParseAddrPort(remote); err == nil {
+		addr = at.Addr()
+	}
+	if n.attempts.over(addr) {
+		return broker.NativeUser{}, errAttempts
+	}
 	id, err := n.chain.AuthenticateToken(ctx, token)
+	n.countAttempt(addr, err)
 	if err != nil {
 		return broker.NativeUser{}, err
 	}

@@ -166,6 +166,7 @@ func (o *owner) request(slot uint32, c *conn, req *ws.Request, rest []byte) {
 		return
 	}
 	r := n.authRequest(c, req)
+	r.Certificate = o.clientCertificate(slot)
 	c.addr = r.Remote.As16()
 	if !n.handshakes.take(n) {
 		o.refuse(slot, 503, "handshakes_per_second", "too many handshakes at once; retry later", retryAfter)
@@ -211,9 +212,10 @@ func (n *Node) authRequest(c *conn, req *ws.Request) *authn.Request {
 	r := &authn.Request{
 		Cookie: req.Cookie, Authorization: req.Authorization, Subprotocols: req.Subprotocols,
 		Token: req.Query("token"), Remote: c.address(), Path: req.Path,
-		Origin: req.Origin, HasOrigin: req.HasOrigin, Host: req.Host, SecFetchSite: req.SecFetchSite,
+		Origin: req.Origin, HasOrigin: req.HasOrigin, Host: req.Host, SecFetchSite: req.SecFetchSite, Headers: req,
 	}
 	if n.proxies.trust(r.Remote) {
+		r.Proxied = true
 		r.Remote = n.proxies.client(r.Remote, req.ForwardedFor)
 		r.ForwardedHost = req.ForwardedHost
 	}
@@ -237,6 +239,10 @@ func (o *owner) verify(slot uint32, c *conn, r *authn.Request) {
 		o.decided(slot, v)
 		return
 	}
+	if o.node.attempts.over(r.Remote) {
+		o.decided(slot, &verdict{job: job, err: errAttempts})
+		return
+	}
 	if !o.node.logins.submit(job) {
 		o.decided(slot, &verdict{job: job, err: errBusy})
 	}
@@ -252,6 +258,7 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 		defer cancel()
 	}
 	v := &verdict{job: job}
+	defer func() { n.countAttempt(job.request.Remote, v.err) }()
 	now := time.Now()
 	if n.opts.authTimeout > 0 && now.Sub(job.queued) > n.opts.authTimeout {
 		v.err = errBusy // its turn came too late
@@ -259,6 +266,13 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 	}
 	job.began = now
 	return n.finish(v, func(r *authn.Request) (*authn.Identity, error) { return n.chain.Authenticate(ctx, r) })
+}
+
+// countAttempt takes the outcome of a login into account for the limit of its address.
+func (n *Node) countAttempt(a netip.Addr, err error) {
+	if n.attempts.count(a, err) {
+		n.log.Warn("an address has reached authn.failed_per_second; is it a proxy? then list it in server.trusted_proxies", "addr", a)
+	}
 }
 
 // finish asks who it is, and compiles what it may.
@@ -322,7 +336,7 @@ func (o *owner) decided(slot uint32, v *verdict) {
 func (n *Node) checkOrigin(v *verdict) *authn.OriginError {
 	ambient := v.err == nil && v.id.Ambient()
 	if v.err != nil && !errors.Is(v.err, authn.ErrLoginLater) {
-		ambient = n.chain.HasCookie(v.job.request)
+		ambient = n.chain.HasAmbient(v.job.request)
 	}
 	err := n.origins.Load().Check(v.job.request, ambient)
 	if err == nil {
@@ -345,6 +359,9 @@ func (o *owner) refuseHandshake(slot uint32, c *conn, err error) {
 			status, headers = 403, nil
 		case closeOverloaded:
 			status, headers = 503, [][2]string{retryAfter}
+			if errors.Is(err, errAttempts) {
+				status = 429
+			}
 		}
 		o.respond(slot, ws.AppendHTTPResponse(o.frame[:0], status, headers, e.reason+"\n"))
 		return

@@ -29,7 +29,8 @@ type Config struct {
 	Authn   authn.Options
 	Broker  broker.Options
 	Chain   *authn.Chain
-	Static  Static // nil serves no pages
+	Tickets TicketLedger // nil: the node knows of no tickets, and those of others cannot be used
+	Static  Static       // nil serves no pages
 	Log     *slog.Logger
 	Version string
 
@@ -71,6 +72,14 @@ type Cluster interface {
 	Stats() broker.Stats
 }
 
+// TicketLedger knows which one-time tickets this node has seen used. It is asked by all nodes.
+type TicketLedger interface {
+	Answer(question []byte) ([]byte, error)
+}
+
+// verbTicket is how nodes ask each other's TicketLedger.
+const verbTicket = "ticket"
+
 // NativeDoor is the users who came in by NATS.
 type NativeDoor interface {
 	NativeUsers() []broker.NativeUser
@@ -84,6 +93,7 @@ type Node struct {
 	opts           nodeOptions
 	log            *slog.Logger
 	chain          *authn.Chain
+	tickets        TicketLedger // may be nil
 	broker         Broker
 	brokerReady    chan struct{} // closed when broker is set
 	engine         *loop.Engine
@@ -109,6 +119,7 @@ type Node struct {
 	users       userConns
 	handshakes  rate
 	logins      workers
+	attempts    attempts
 	revoked     revocations
 	rulesAge    atomic.Uint64 // how often the rules were replaced
 	swept       chan struct{} // a sweep has ended; never closed
@@ -189,8 +200,9 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 	n := &Node{
 		opts:  nodeOptions{Options: c.Server, drain: c.Drain, authTimeout: c.Authn.Timeout, revalidate: c.Authn.Revalidate},
 		log:   c.Log,
-		chain: c.Chain, static: c.Static, version: c.Version, started: time.Now(), wall: c.wall,
+		chain: c.Chain, tickets: c.Tickets, static: c.Static, version: c.Version, started: time.Now(), wall: c.wall,
 		where:      newWhereabouts(),
+		attempts:   attempts{perSecond: c.Authn.FailedPerSecond, began: time.Now()},
 		rejectHTTP: c.Authn.Reject == authn.RejectHTTP,
 		swept:      make(chan struct{}, 1),
 		draining:   make(chan struct{}), stopped: make(chan struct{}), brokerReady: make(chan struct{}),
@@ -277,7 +289,7 @@ func (n *Node) listen() error {
 		if err := n.certificate.load(n.opts.TLS); err != nil {
 			return errors.Join(err, ln.Close())
 		}
-		ln = &tlsListener{Listener: ln, config: n.certificate.config(), headed: n.headed}
+		ln = &tlsListener{Listener: ln, config: n.certificate.current(), headed: n.headed}
 	}
 	n.listener = ln
 	return nil

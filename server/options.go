@@ -62,6 +62,11 @@ type TLSOptions struct {
 	Cert string `toml:"cert"`
 	// Key is the path of the certificate's private key in PEM.
 	Key string `toml:"key"`
+	// ClientCA is the path of the authorities in PEM whose certificates clients may show, for the verifier "mtls". A certificate that is shown must be from
+	// one of them. Empty: clients are not asked for one.
+	ClientCA string `toml:"client_ca"`
+	// ClientRequired refuses clients without a certificate in the TLS handshake.
+	ClientRequired bool `toml:"client_required"`
 }
 
 // CompressionOptions is config.toml's [server.compression] section. Each message is compressed by itself (no context takeover), so a
@@ -218,6 +223,12 @@ func (o *Options) Validate() error {
 	}
 	if (o.TLS.Cert == "") != (o.TLS.Key == "") {
 		bad("tls", "cert and key go together; set both or none")
+	}
+	if o.TLS.ClientCA != "" && o.TLS.Cert == "" {
+		bad("tls.client_ca", "without cert and key there is no TLS, in which clients could show a certificate")
+	}
+	if o.TLS.ClientRequired && o.TLS.ClientCA == "" {
+		bad("tls.client_required", "client_ca says whose certificates are good; set it")
 	}
 	if o.Compression.MinBytes < 0 {
 		bad("compression.min_bytes", "%d is negative; use 0 for every message", o.Compression.MinBytes)

@@ -2,10 +2,12 @@ package server
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -18,27 +20,62 @@ import (
 //	TCP ─► headedConn: PROXY header ─┬────────────────► headedTLS: header, then plain text ─► loop ─► owner.readHeader
 //	                                 └─► tls.Conn ────┘
 
-// certificate is the pair that handshakes are answered with. Conns keep what they began with.
+// certificate is what handshakes are answered with. Conns keep what they began with.
 type certificate struct {
-	pair atomic.Pointer[tls.Certificate]
+	config atomic.Pointer[tls.Config]
 }
 
-// load replaces the pair by that of the files, or says what is wrong with them and keeps it.
+// load replaces the configuration by that of the files, or says what is wrong with them and keeps it.
 func (c *certificate) load(o TLSOptions) error {
 	pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
 	if err != nil {
 		return fmt.Errorf("server.tls: %w", err)
 	}
-	c.pair.Store(&pair)
+	config := &tls.Config{
+		Certificates: []tls.Certificate{pair},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"http/1.1"}, // a client that offers others only is refused, RFC 7301 §3.2
+	}
+	if o.ClientCA != "" {
+		pem, err := os.ReadFile(o.ClientCA)
+		if err != nil {
+			return fmt.Errorf("server.tls.client_ca: %w", err)
+		}
+		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
+		if !config.ClientCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("server.tls.client_ca: %s holds no certificate in PEM", o.ClientCA)
+		}
+		if o.ClientRequired {
+			config.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+		// A session that is resumed shows no certificate again, and may be of one whose authority is not believed any more.
+		config.SessionTicketsDisabled = true
+	}
+	c.config.Store(config)
 	return nil
 }
 
-func (c *certificate) config() *tls.Config {
-	return &tls.Config{
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil },
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"http/1.1"}, // a client that offers others only is refused, RFC 7301 §3.2
+// leaf is the certificate that is shown now.
+func (c *certificate) leaf() *x509.Certificate { return c.config.Load().Certificates[0].Leaf }
+
+// current looks up the configuration for each handshake.
+func (c *certificate) current() *tls.Config {
+	return &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.config.Load(), nil }}
+}
+
+// clientCertificate is the one that the client of a slot has shown and TLS has verified; nil without one.
+func (o *owner) clientCertificate(slot uint32) *x509.Certificate {
+	if o.node.opts.TLS.ClientCA == "" {
+		return nil
 	}
+	c, ok := o.loop.NetConn(slot).(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return nil
+	}
+	if chains := c.ConnectionState().VerifiedChains; len(chains) > 0 {
+		return chains[0][0]
+	}
+	return nil
 }
 
 // SetCertificate reads the certificate and key files again, for later handshakes. If they do not fit together nothing changes. Only a
@@ -47,12 +84,12 @@ func (n *Node) SetCertificate(o TLSOptions) error {
 	if n.opts.TLS.Cert == "" {
 		return errors.New("server.tls: this node began without TLS; start it again to serve TLS")
 	}
-	old := n.certificate.pair.Load()
+	old := n.certificate.leaf()
 	if err := n.certificate.load(o); err != nil {
 		return err
 	}
-	if pair := n.certificate.pair.Load(); !pair.Leaf.Equal(old.Leaf) {
-		n.log.Info("server.tls: later handshakes see a new certificate", "expires", pair.Leaf.NotAfter)
+	if leaf := n.certificate.leaf(); !leaf.Equal(old) {
+		n.log.Info("server.tls: later handshakes see a new certificate", "expires", leaf.NotAfter)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,9 +29,21 @@ type Harness struct {
 	Blocks bool
 	// Slow says that it takes milliseconds of CPU to answer: the suite then asks less often.
 	Slow bool
+	// Greedy says that any token may be its own: who can tell is asked.
+	Greedy bool
+	// Renew makes another credential of the same user, if one is good for one login only: a second use of one must be refused. nil = it may be used again.
+	Renew func(good Good) authn.Credential
 	// Takes tells credentials of the suite's hostile values that the verifier may rightly call its own and refuse. All others
 	// must be not mine. nil = it may refuse any of them.
 	Takes func(c authn.Credential) bool
+}
+
+// fresh is a credential that can be used now.
+func (h Harness) fresh(good Good) authn.Credential {
+	if h.Renew == nil {
+		return good.Credential
+	}
+	return h.Renew(good)
 }
 
 // Good is a credential and whose it is.
@@ -49,6 +62,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 	t.Run("gives up when it is told to", func(t *testing.T) { testCancelled(t, start(t)) })
 	t.Run("may be used concurrently", func(t *testing.T) { testConcurrent(t, start(t)) })
 	t.Run("tells one session hash for one session", func(t *testing.T) { testSessionHash(t, start(t)) })
+	t.Run("takes a one-time credential once", func(t *testing.T) { testOnce(t, start(t)) })
 	t.Run("finds good logins good in a sweep", func(t *testing.T) { testSweep(t, start(t)) })
 }
 
@@ -72,7 +86,7 @@ func testGood(t *testing.T, h Harness) {
 		t.Fatal("the harness has no good credential")
 	}
 	for _, good := range h.Good {
-		id, err := h.Verifier.Verify(t.Context(), good.Credential)
+		id, err := h.Verifier.Verify(t.Context(), h.fresh(good))
 		if err != nil {
 			t.Errorf("Verify of a good credential = %v", err)
 			continue
@@ -175,7 +189,10 @@ func taken(h Harness, c authn.Credential) (value string, rebuild func(string) au
 }
 
 func testNotMine(t *testing.T, h Harness) {
-	cases := append([]authn.Credential{WithCookie("no-such-cookie", "x"), WithBearer("not a token of anybody"), {Carrier: authn.CarrierQuery, Value: "?"}}, h.NotMine...)
+	cases := append([]authn.Credential{WithCookie("no-such-cookie", "x")}, h.NotMine...)
+	if !h.Greedy {
+		cases = append(cases, WithBearer("not a token of anybody"), authn.Credential{Carrier: authn.CarrierQuery, Value: "?"})
+	}
 	for i, c := range cases {
 		if id, err := h.Verifier.Verify(t.Context(), c); !errors.Is(err, authn.ErrNotMine) {
 			t.Errorf("credential %d of another kind: Verify = %v, %v, want ErrNotMine", i, id, err)
@@ -225,7 +242,7 @@ func testCancelled(t *testing.T, h Harness) {
 	cancel()
 	for _, good := range h.Good {
 		start := time.Now()
-		id, err := h.Verifier.Verify(ctx, good.Credential)
+		id, err := h.Verifier.Verify(ctx, h.fresh(good))
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("Verify with a cancelled ctx took %v", took)
 		}
@@ -251,7 +268,7 @@ func testConcurrent(t *testing.T, h Harness) {
 		wg.Go(func() {
 			for range rounds {
 				for _, good := range h.Good {
-					if id, err := h.Verifier.Verify(t.Context(), good.Credential); err != nil || id.ID != good.ID {
+					if id, err := h.Verifier.Verify(t.Context(), h.fresh(good)); err != nil || id.ID != good.ID {
 						t.Errorf("Verify = %v, %v, want user %q", id, err, good.ID)
 						return
 					}
@@ -271,7 +288,7 @@ func testConcurrent(t *testing.T, h Harness) {
 func testSessionHash(t *testing.T, h Harness) {
 	hasher, ok := h.Verifier.(authn.SessionHasher)
 	for _, good := range h.Good {
-		id, err := h.Verifier.Verify(t.Context(), good.Credential)
+		id, err := h.Verifier.Verify(t.Context(), h.fresh(good))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -288,6 +305,40 @@ func testSessionHash(t *testing.T, h Harness) {
 	}
 }
 
+func testOnce(t *testing.T, h Harness) {
+	once, ok := h.Verifier.(authn.OneTimer)
+	if ok != (h.Renew != nil) {
+		t.Fatalf("the verifier is a OneTimer: %v; the harness renews: %v", ok, h.Renew != nil)
+	}
+	for _, good := range h.Good {
+		if !ok {
+			return
+		}
+		c := h.fresh(good)
+		if !once.OneTime(c) {
+			t.Error("OneTime of a good credential = false")
+		}
+		var accepted atomic.Int32
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				id, err := h.Verifier.Verify(t.Context(), c)
+				var refused *authn.Refused
+				switch {
+				case err == nil && id.ID == good.ID:
+					accepted.Add(1)
+				case !errors.As(err, &refused):
+					t.Errorf("Verify of a used credential = %v, %v, want a refusal", id, err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := accepted.Load(); n != 1 {
+			t.Errorf("a one-time credential was accepted %d times by 8 logins at once, want once", n)
+		}
+	}
+}
+
 func testSweep(t *testing.T, h Harness) {
 	v, ok := h.Verifier.(authn.Revalidator)
 	if !ok {
@@ -295,7 +346,7 @@ func testSweep(t *testing.T, h Harness) {
 	}
 	var ids []*authn.Identity
 	for _, good := range h.Good {
-		id, err := h.Verifier.Verify(t.Context(), good.Credential)
+		id, err := h.Verifier.Verify(t.Context(), h.fresh(good))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -87,13 +87,7 @@ func (v *Verifier) recheck(old *authn.Identity, l login, u *userRow, fresh *auth
 	if err != nil {
 		return authn.Recheck{Err: err}
 	}
-	if id.Kind == old.Kind && id.Expires.Equal(old.Expires) && sameSet(id.Groups, old.Groups) && sameSet(id.Perms, old.Perms) &&
-		maps.EqualFunc(id.Attrs, old.Attrs, slices.Equal) {
-		return authn.Recheck{}
-	}
-	replaced := *old // with what the chain put in
-	replaced.Kind, replaced.Expires, replaced.Groups, replaced.Perms, replaced.Attrs = id.Kind, id.Expires, id.Groups, id.Perms, id.Attrs
-	return authn.Recheck{Identity: &replaced}
+	return Compare(old, id)
 }
 
 // sameSet compares without order: SQL promises none.

@@ -159,22 +159,12 @@ func (v *Verifier) identity(value string, l login, u *userRow, expires time.Time
 	}
 	id := &authn.Identity{
 		ID:          v.opts.UserPrefix + l.user,
-		Kind:        authn.KindUser,
 		SessionHash: hashSession(value),
 		Expires:     expires,
 		Groups:      u.groups,
 		Attrs:       u.attrs,
 		Ref:         authn.Secret(strings.Clone(value)),
 	}
-	// A user who is not active has no rights in Django, whatever the columns say (ModelBackend._get_permissions, PermissionsMixin.has_perm, AdminSite.has_permission).
-	if u.active {
-		id.Perms = u.perms
-		switch {
-		case u.superuser:
-			id.Kind = authn.KindSuperuser
-		case u.staff:
-			id.Kind = authn.KindStaff
-		}
-	}
+	id.Kind, id.Perms = u.rights()
 	return id, nil
 }

@@ -27,9 +27,22 @@ func (s *Settings) check() {
 // verifiers tells for every name the chain may have whether its section is filled in.
 func (s *Settings) verifiers() map[string]bool {
 	a := &s.Config.Authn
-	known := map[string]bool{"jwt": a.HasJWT(), "django": a.HasDjango(), VerifierDev: s.Input.Dev}
+	known := map[string]bool{
+		"jwt": a.HasJWT(), "django": a.HasDjango(), "token": a.HasToken(), "webhook": a.Webhook.URL != "", "header": a.Header.User != "", "mtls": a.MTLS.User != "",
+		VerifierDev: s.Input.Dev,
+	}
 	for name, site := range a.Django.Sites {
 		known["django:"+name] = isSite(&site)
+	}
+	for name, o := range a.Token.Sites {
+		known["token:"+name] = len(o.Kinds) > 0
+	}
+	_, known["ticket"] = a.Tickets("")
+	for name := range a.Django.Sites {
+		_, known["ticket:"+name] = a.Tickets(name)
+	}
+	for name := range a.Ticket.Sites {
+		_, known["ticket:"+name] = a.Tickets(name)
 	}
 	for name, issuer := range a.JWT.Issuers {
 		known["jwt:"+name] = issuer.Configured()
@@ -49,10 +62,15 @@ func (s *Settings) checkChain() {
 		switch {
 		case configured:
 			kept = append(kept, name)
-		case !exists && strings.HasPrefix(name, "django:"):
-			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q needs the section [authn.django.sites.%s]", name, strings.TrimPrefix(name, "django:")))
 		case !exists && strings.HasPrefix(name, "jwt:"):
 			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q needs the section [authn.jwt.issuers.%s]", name, strings.TrimPrefix(name, "jwt:")))
+		case !exists && strings.Contains(name, ":"):
+			kind, site, _ := strings.Cut(name, ":")
+			if kind != "django" && kind != "token" && kind != "ticket" {
+				s.failAt("authn.chain", fmt.Sprintf("authn.chain: no verifier is called %q%s", name, Suggest(kind, slices.Sorted(maps.Keys(known)))))
+				continue
+			}
+			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q needs the section [authn.%s.sites.%s]", name, kind, site))
 		case !exists:
 			s.failAt("authn.chain", fmt.Sprintf("authn.chain: no verifier is called %q%s", name, Suggest(name, slices.Sorted(maps.Keys(known)))))
 		case !isDefault && name != VerifierDev && !s.Input.Dev:
@@ -60,7 +78,10 @@ func (s *Settings) checkChain() {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(known)) {
-		if known[name] && !slices.Contains(chain, name) {
+		kind, site, _ := strings.Cut(name, ":")
+		tickets, _ := s.Config.Authn.Tickets(site)
+		quiet := kind == "django" && s.usersOnly(site) || kind == "ticket" && tickets.Key == "" // gatecast_keys prints ticket_key for everybody
+		if known[name] && !slices.Contains(chain, name) && !quiet {
 			s.warnAt("authn.chain", "authn.chain: %q is configured but not in the chain, so nobody logs in with it", name)
 		}
 	}
@@ -75,8 +96,17 @@ func withoutDev(chain []string) []string {
 }
 
 func needs(verifier string) string {
-	if verifier == "jwt" || strings.HasPrefix(verifier, "jwt:") {
+	switch kind, _, _ := strings.Cut(verifier, ":"); kind {
+	case "jwt":
 		return "set secret, public_key or jwks of [authn." + strings.Replace(verifier, ":", ".issuers.", 1) + "]"
+	case "webhook":
+		return "set authn.webhook.url"
+	case "header", "mtls":
+		return "set authn." + kind + ".user"
+	case "ticket":
+		return "set " + strings.Replace("authn."+verifier, "authn.ticket:", "authn.ticket.sites.", 1) + ".key, or ticket_key of [" + strings.Replace("authn.django"+strings.TrimPrefix(verifier, "ticket"), ":", ".sites.", 1) + "]"
+	case "token":
+		return "set authn." + strings.Replace(verifier, ":", ".sites.", 1) + ".kinds"
 	}
 	return "fill [authn." + strings.Replace(verifier, ":", ".sites.", 1) + "] with what `manage.py gatecast_keys` prints"
 }
@@ -97,16 +127,29 @@ func (s *Settings) checkIssuers() {
 	}
 }
 
-// checkIDs warns when two verifiers may give one id to two people.
+// checkIDs warns when two verifiers may give one id to two people. Those of one site know the same people.
 func (s *Settings) checkIDs() {
 	byPrefix := map[string][]string{}
+	seen := map[string]bool{}
 	for _, name := range s.Config.Authn.Chain {
-		prefix := ""
-		switch site, isSite := strings.CutPrefix(name, "django:"); {
-		case isSite:
-			prefix = s.Config.Authn.Django.Sites[site].UserPrefix
-		case name == "django":
-			prefix = s.Config.Authn.Django.UserPrefix
+		kind, site, _ := strings.Cut(name, ":")
+		prefix, people := "", name
+		switch kind {
+		case "django", "token":
+			o, _ := s.Config.Authn.Site(site)
+			prefix, people = o.UserPrefix, "site "+site
+		case "ticket":
+			o, _ := s.Config.Authn.Site(site)
+			prefix, people = o.UserPrefix, "site "+site
+			if tickets, _ := s.Config.Authn.Tickets(site); tickets.Key != "" {
+				prefix, people = tickets.UserPrefix, name
+			}
+		case "webhook":
+			prefix = s.Config.Authn.Webhook.UserPrefix
+		case "header":
+			prefix = s.Config.Authn.Header.UserPrefix
+		case "mtls":
+			prefix = s.Config.Authn.MTLS.UserPrefix
 		default:
 			issuer, ok := s.Config.Authn.Issuer(name)
 			if !ok {
@@ -114,7 +157,10 @@ func (s *Settings) checkIDs() {
 			}
 			prefix = issuer.UserPrefix
 		}
-		byPrefix[prefix] = append(byPrefix[prefix], name)
+		if !seen[people] {
+			byPrefix[prefix] = append(byPrefix[prefix], name)
+		}
+		seen[people] = true
 	}
 	for _, prefix := range slices.Sorted(maps.Keys(byPrefix)) {
 		if names := byPrefix[prefix]; len(names) > 1 {
@@ -208,6 +254,7 @@ func (s *Settings) checkSecrets() {
 	look("broker.token", c.Broker.Token)
 	look("broker.password", c.Broker.Password)
 	look("broker.cluster.token", c.Broker.Cluster.Token)
+	look("authn.webhook.secret", c.Authn.Webhook.Secret)
 	for i := range c.Broker.Services {
 		look(fmt.Sprintf("broker.services[%d].token", i), c.Broker.Services[i].Token)
 	}
@@ -240,10 +287,19 @@ func (s *Settings) checkCarriers() {
 		if (name == "django" || strings.HasPrefix(name, "django:")) && !has("cookie") {
 			s.failAt("authn.carriers", fmt.Sprintf("authn.carriers: %q reads a cookie; add \"cookie\"", name))
 		}
+		if kind, site, _ := strings.Cut(name, ":"); kind == "token" || kind == "ticket" {
+			if !has("header", "subprotocol", "query", "message") {
+				s.failAt("authn.carriers", fmt.Sprintf(`authn.carriers: %q reads a token; add "header", "subprotocol", "message" or "query"`, name))
+			}
+			if _, ok := a.Site(site); !ok && kind == "token" {
+				s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q reads the database of [authn.django.sites.%s], which is not there", name, site))
+			}
+		}
 		if issuer, ok := a.Issuer(name); ok && !has("header", "subprotocol", "query", "message") && !(issuer.CookieName != "" && has("cookie")) {
 			s.failAt("authn.carriers", fmt.Sprintf("authn.carriers: %q reads a token; add \"header\", \"subprotocol\", \"message\" or \"query\"", name))
 		}
 	}
+	s.checkAmbient(has)
 	_, err := authn.NewOriginPolicy(s.Config.Server.Origins)
 	s.judge("server", err)
 	if slices.Contains(s.Config.Server.Origins, "*") && has("cookie") && !s.Input.Dev {
@@ -256,6 +312,47 @@ func (s *Settings) checkCarriers() {
 			}
 		}
 	}
+}
+
+// checkAmbient asks that what a proxy or a certificate says can arrive, and be believed.
+func (s *Settings) checkAmbient(has func(...string) bool) {
+	c := &s.Config
+	for _, one := range []struct{ verifier, carrier, needs string }{
+		{"header", "proxy", "server.trusted_proxies is empty, so no proxy is believed; list the addresses of yours"},
+		{"mtls", "certificate", "server.tls.client_ca is empty, so no certificate of a client is looked at; set it to the authorities that sign yours"},
+	} {
+		inChain := slices.Contains(c.Authn.Chain, one.verifier)
+		switch {
+		case inChain && !has(one.carrier):
+			s.failAt("authn.carriers", fmt.Sprintf("authn.carriers: %q reads what a %s says; add %q, before the others if it decides", one.verifier, one.carrier, one.carrier))
+		case !inChain && has(one.carrier):
+			s.failAt("authn.carriers", fmt.Sprintf("authn.carriers: %q is read by the verifier %q alone; add that to authn.chain, or take it out", one.carrier, one.verifier))
+		case inChain && (one.verifier == "header" && len(c.Server.TrustedProxies) == 0 || one.verifier == "mtls" && c.Server.TLS.ClientCA == ""):
+			s.failAt("authn.chain", fmt.Sprintf("authn.chain: %q: %s", one.verifier, one.needs))
+		}
+	}
+	for _, text := range c.Server.TrustedProxies {
+		if slices.Contains(c.Authn.Chain, "header") && strings.HasSuffix(text, "/0") {
+			s.failAt("server.trusted_proxies", fmt.Sprintf("server.trusted_proxies: %q is everybody, and everybody could log in as anybody by authn.header; list the proxies alone", text))
+		}
+	}
+	if u := c.Authn.Webhook.URL; strings.HasPrefix(strings.ToLower(u), "http://") && slices.Contains(c.Authn.Chain, "webhook") {
+		host, _, _ := strings.Cut(u[len("http://"):], "/")
+		if !(Listener{Address: withPort(host)}).loopback() {
+			s.warnAt("authn.webhook.url", "authn.webhook.url: credentials of users are sent to another machine in plain HTTP; use https, or keep it in a private network")
+		}
+	}
+	if c.Authn.Webhook.URL != "" && c.Authn.Webhook.Secret == "" {
+		s.warnAt("authn.webhook", "authn.webhook.secret is empty: whoever reaches the address can ask who a cookie belongs to")
+	}
+}
+
+// withPort completes the host of an address.
+func withPort(host string) string {
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		return net.JoinHostPort(strings.Trim(host, "[]"), "80")
+	}
+	return host
 }
 
 // checkSizes asks that a message that is accepted can also be carried and queued.
@@ -281,6 +378,7 @@ func (s *Settings) locate() {
 		s.Config.Authn.JWT.Issuers[name] = issuer
 	}
 	s.Config.Authn.Django.BaseDir = base
+	s.Config.Authn.Webhook.BaseDir = base
 	for name, site := range s.Config.Authn.Django.Sites {
 		site.BaseDir = base
 		s.Config.Authn.Django.Sites[name] = site

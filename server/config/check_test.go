@@ -17,6 +17,25 @@ func TestChecksAcrossSections(t *testing.T) {
 		"nothing but nobodies":          {"[authn]\nanonymous = true", "", "there are no [[grants]]"},
 		"the default chain":             {works, "", ""},
 		"unconfigured verifier":         {works + "[authn]\nchain = [\"jwt\", \"django\"]", `authn.chain: "django" is not configured`, ""},
+		"tokens without sessions":       {"[authn]\nchain = [\"token\"]\n[authn.django]\ndatabase = \"sqlite:///srv/db\"\n[authn.token]\nkinds = [\"drf\"]", "", ""},
+		"tokens without a database":     {"[authn]\nchain = [\"token\"]\n[authn.token]\nkinds = [\"drf\"]", "authn.django.database is missing", ""},
+		"tokens of no kind":             {works + "[authn]\nchain = [\"jwt\", \"token\"]", "set authn.token.kinds", ""},
+		"tokens of a site":              {"[authn]\nchain = [\"token:shop\"]\n[authn.django.sites.shop]\ndatabase = \"sqlite:///srv/db\"\n[authn.token.sites.shop]\nkinds = [\"knox\"]", "", ""},
+		"tokens of no site":             {"[authn]\nchain = [\"token:shop\"]\n[authn.token.sites.shop]\nkinds = [\"knox\"]", "[authn.django.sites.shop], which is not there", ""},
+		"a site's bad options":          {works + "[authn.token.sites.shop]\nkinds = [\"x\"]", `authn.token.sites.shop.kinds has "x"`, ""},
+		"a site of a bad verifier":      {works + "[authn]\nchain = [\"tokn:shop\"]", `no verifier is called "tokn:shop"; did you mean "token"?`, ""},
+		"tokens beside sessions":        {"[authn]\nchain = [\"django\", \"token\"]\n[authn.token]\nkinds = [\"drf\"]\n[authn.django]\n" + django, "", ""},
+		"tickets with the key alone":    {"[authn]\nchain = [\"ticket\"]\n[authn.django]\nticket_key = \"" + key(3) + "\"", "", ""},
+		"tickets without a key":         {works + "[authn]\nchain = [\"jwt\", \"ticket\"]", "set authn.ticket.key, or ticket_key of [authn.django]", ""},
+		"tickets of a site":             {"[authn]\nchain = [\"ticket:shop\"]\n[authn.django.sites.shop]\nticket_key = \"" + key(3) + "\"\nsession_key = \"" + key(1) + "\"\nhash_key = \"" + key(2) + "\"\ndatabase = \"sqlite:///srv/db\"", "", ""},
+		"webhook":                       {"[authn]\nchain = [\"webhook\"]\n[authn.webhook]\nurl = \"http://10.0.0.1/who\"\nsecret = \"0123456789abcdef\"", "", "in plain HTTP"},
+		"webhook without a secret":      {"[authn]\nchain = [\"webhook\"]\n[authn.webhook]\nurl = \"http://127.0.0.1:8000/who\"", "", "authn.webhook.secret is empty"},
+		"webhook's placeholder":         {"[authn]\nchain = [\"webhook\"]\n[authn.webhook]\nurl = \"https://a/who\"\nsecret = \"changeme-changeme\"", "authn.webhook.secret: this is a placeholder", ""},
+		"header":                        {"[server]\ntrusted_proxies = [\"10.0.0.1\"]\n[authn]\nchain = [\"header\"]\ncarriers = [\"proxy\"]\n[authn.header]\nuser = \"X-User\"", "", ""},
+		"header of anybody":             {"[authn]\nchain = [\"header\"]\ncarriers = [\"proxy\"]\n[authn.header]\nuser = \"X-User\"", "server.trusted_proxies is empty", ""},
+		"header by no carrier":          {"[server]\ntrusted_proxies = [\"10.0.0.1\"]\n[authn]\nchain = [\"header\"]\n[authn.header]\nuser = \"X-User\"", `add "proxy"`, ""},
+		"a carrier of no verifier":      {works + "[authn]\nchain = [\"jwt\"]\ncarriers = [\"header\", \"certificate\"]", `is read by the verifier "mtls" alone`, ""},
+		"certificates of nobody":        {"[authn]\nchain = [\"mtls\"]\ncarriers = [\"certificate\"]\n[authn.mtls]\nuser = \"cn\"", "server.tls.client_ca is empty", ""},
 		"unknown verifier":              {works + "[authn]\nchain = [\"jtw\"]", `no verifier is called "jtw"; did you mean "jwt"?`, ""},
 		"unknown site":                  {works + "[authn]\nchain = [\"django:shop\"]", `"django:shop" needs the section [authn.django.sites.shop]`, ""},
 		"dev without the flag":          {works + "[authn]\nchain = [\"dev\"]", `works with the flag -dev only`, ""},
@@ -109,6 +128,28 @@ func TestDev(t *testing.T) {
 			t.Errorf("-dev on %s: %v", listen, err)
 		}
 	}
+}
+
+// A key that holds a secret is hidden by config print, has a _file twin, and shows itself in no error.
+func TestKeysThatSoundSecretAreSecret(t *testing.T) {
+	harmless := map[string]bool{
+		"server.tls.key": true, "broker.tls.key": true, // paths
+		"authn.django.session_table": true, "authn.jwt.public_key": true, "authn.django.user_foreign_key": true,
+	}
+	for _, section := range Sections() {
+		for _, k := range section.Keys {
+			name := k.Path[strings.LastIndexByte(k.Path, '.')+1:]
+			sounds := name == "database" || slices.ContainsFunc([]string{"secret", "token", "password", "key"}, func(word string) bool { return name == word || strings.HasSuffix(name, "_"+word) })
+			if sounds && !k.Secret && !harmless[plainSite(k.Path)] {
+				t.Errorf("%s sounds like a secret and is shown; tag it secret, or name it here", k.Path)
+			}
+		}
+	}
+}
+
+// plainSite is the path of a key without the site in it.
+func plainSite(path string) string {
+	return strings.NewReplacer(".sites.NAME", "", ".issuers.NAME", "").Replace(path)
 }
 
 // issuer is a section of a further issuer of tokens.

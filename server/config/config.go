@@ -9,7 +9,12 @@ import (
 
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/authn/django"
+	"github.com/gatecast/gatecast/authn/header"
 	"github.com/gatecast/gatecast/authn/jwt"
+	"github.com/gatecast/gatecast/authn/mtls"
+	"github.com/gatecast/gatecast/authn/ticket"
+	"github.com/gatecast/gatecast/authn/token"
+	"github.com/gatecast/gatecast/authn/webhook"
 	"github.com/gatecast/gatecast/broker"
 	"github.com/gatecast/gatecast/server"
 	"github.com/gatecast/gatecast/server/admin"
@@ -45,6 +50,18 @@ type Authn struct {
 	JWT JWT `toml:"jwt"`
 	// The sessions of a Django site, named "django" in authn.chain. Configured when it has a key or a database.
 	Django Django `toml:"django"`
+	// Tokens of Django REST framework and django-rest-knox, named "token" in authn.chain. Configured when it has kinds; the database and the users
+	// are those of [authn.django], which needs no keys for it.
+	Token Token `toml:"token"`
+	// One-time tickets that the application signs, named "ticket" in authn.chain. Configured when [authn.django] has a ticket_key, or it has a key.
+	Ticket Ticket `toml:"ticket"`
+	// An application that is asked who somebody is, named "webhook" in authn.chain, best as the last. Configured when it has a url.
+	Webhook webhook.Options `toml:"webhook"`
+	// What a proxy that logs users in says about them, named "header" in authn.chain, with the carrier "proxy". Configured when it has a user. Only peers in
+	// server.trusted_proxies are believed.
+	Header header.Options `toml:"header"`
+	// TLS certificates of clients, named "mtls" in authn.chain, with the carrier "certificate". Configured when it has a user.
+	MTLS mtls.Options `toml:"mtls"`
 }
 
 // JWT is the section [authn.jwt] with those of further issuers.
@@ -60,6 +77,46 @@ type Django struct {
 	// Further Django sites, each named "django:NAME" in authn.chain. The keys of [authn.django], with the same defaults.
 	Sites map[string]django.Options `toml:"sites"`
 }
+
+// Token is the section [authn.token] with those of further sites.
+type Token struct {
+	token.Options
+	// The tokens of [authn.django.sites.NAME], each named "token:NAME" in authn.chain. The keys of [authn.token], with the same defaults.
+	Sites map[string]token.Options `toml:"sites"`
+}
+
+// Ticket is the section [authn.ticket] with those of further sites.
+type Ticket struct {
+	ticket.Options
+	// The tickets of [authn.django.sites.NAME], each named "ticket:NAME" in authn.chain. The keys of [authn.ticket], with the same defaults; a site whose
+	// defaults are right needs no section.
+	Sites map[string]ticket.Options `toml:"sites"`
+}
+
+// Tickets are the options for the tickets of a site, "" for [authn.ticket], and whether there is a key to verify them with.
+func (a *Authn) Tickets(site string) (o ticket.Options, configured bool) {
+	o = a.Ticket.Options
+	if site != "" {
+		var ok bool
+		if o, ok = a.Ticket.Sites[site]; !ok {
+			o = ticket.DefaultOptions()
+		}
+	}
+	d, _ := a.Site(site)
+	return o, o.Key != "" || d.TicketKey != ""
+}
+
+// Site is the Django site called name, "" for [authn.django] itself.
+func (a *Authn) Site(name string) (site django.Options, ok bool) {
+	if name == "" {
+		return a.Django.Options, true
+	}
+	site, ok = a.Django.Sites[name]
+	return site, ok
+}
+
+// HasToken reports whether [authn.token] is filled in.
+func (a *Authn) HasToken() bool { return len(a.Token.Kinds) > 0 }
 
 // HasJWT reports whether [authn.jwt] is filled in.
 func (a *Authn) HasJWT() bool { return a.JWT.Configured() }
@@ -107,6 +164,10 @@ func Default() Config {
 			Options: authn.DefaultOptions(),
 			JWT:     JWT{Options: jwt.DefaultOptions()},
 			Django:  Django{Options: django.DefaultOptions()},
+			Token:   Token{Options: token.DefaultOptions()},
+			Ticket:  Ticket{Options: ticket.DefaultOptions()},
+			Webhook: webhook.DefaultOptions(),
+			Header:  header.DefaultOptions(),
 		},
 		Admin: admin.DefaultOptions(),
 		Log:   Log{Level: "info", Format: "text"},
@@ -118,6 +179,10 @@ func defaultOf(t reflect.Type) reflect.Value {
 	switch t {
 	case reflect.TypeFor[django.Options]():
 		return reflect.ValueOf(django.DefaultOptions())
+	case reflect.TypeFor[token.Options]():
+		return reflect.ValueOf(token.DefaultOptions())
+	case reflect.TypeFor[ticket.Options]():
+		return reflect.ValueOf(ticket.DefaultOptions())
 	case reflect.TypeFor[jwt.Options]():
 		return reflect.ValueOf(jwt.DefaultOptions())
 	}
@@ -166,6 +231,9 @@ var examples = map[string]string{
 	"authn.django.sites.NAME.database":    `"postgres://gatecast:password@db.internal:5432/shop"`,
 	"authn.django.sites.NAME.cookie_name": `"shop_sessionid"`,
 	"authn.django.sites.NAME.user_prefix": `"shop-"`,
+
+	"authn.token.sites.NAME.kinds":    `["drf"]`,
+	"authn.ticket.sites.NAME.max_age": `"30s"`,
 
 	"grants.to":        `"authenticated"`,
 	"grants.join":      `["news.{kind}"]`,

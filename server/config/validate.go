@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gatecast/gatecast/authn/django"
 )
 
 // validate asks every section what is wrong with its values and gives each mistake its place.
@@ -23,12 +25,27 @@ func (s *Settings) validate() {
 		issuer := c.Authn.JWT.Issuers[name]
 		s.judgeNamed("authn.jwt.issuers."+name, "authn.jwt", issuer.Validate())
 	}
-	if c.Authn.HasDjango() {
-		s.judge("authn.django", c.Authn.Django.Options.Validate())
+	if c.Authn.HasDjango() || s.usersOnly("") {
+		s.judge("authn.django", s.validateSite("", &c.Authn.Django.Options))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Authn.Django.Sites)) {
 		site := c.Authn.Django.Sites[name]
-		s.judgeNamed("authn.django.sites."+name, "authn.django", site.Validate())
+		s.judgeNamed("authn.django.sites."+name, "authn.django", s.validateSite(name, &site))
+	}
+	s.judge("authn.token", c.Authn.Token.Options.Validate())
+	for _, name := range slices.Sorted(maps.Keys(c.Authn.Token.Sites)) {
+		o := c.Authn.Token.Sites[name]
+		s.judgeNamed("authn.token.sites."+name, "authn.token", o.Validate())
+	}
+	s.judge("authn.ticket", c.Authn.Ticket.Options.Validate())
+	if c.Authn.Webhook.URL != "" {
+		s.judge("authn.webhook", c.Authn.Webhook.Validate())
+	}
+	s.judge("authn.header", c.Authn.Header.Validate())
+	s.judge("authn.mtls", c.Authn.MTLS.Validate())
+	for _, name := range slices.Sorted(maps.Keys(c.Authn.Ticket.Sites)) {
+		o := c.Authn.Ticket.Sites[name]
+		s.judgeNamed("authn.ticket.sites."+name, "authn.ticket", o.Validate())
 	}
 	for i := range c.Groups {
 		s.judge("groups["+strconv.Itoa(i)+"]", c.Groups[i].Validate())
@@ -63,6 +80,30 @@ func (s *Settings) judgeNamed(section, first string, err error) {
 	for _, one := range leaves(err) {
 		s.judge(section, errors.New(strings.Replace(one.Error(), first, section, 1)))
 	}
+}
+
+// validateSite asks for the keys only of a site whose sessions are verified.
+func (s *Settings) validateSite(name string, o *django.Options) error {
+	if s.usersOnly(name) {
+		return o.ValidateUsers()
+	}
+	return o.Validate()
+}
+
+// usersOnly tells that the site is there for its users alone: its tokens or tickets are in the chain, its sessions are not.
+func (s *Settings) usersOnly(site string) bool {
+	chain := s.Config.Authn.Chain
+	o, _ := s.Config.Authn.Tickets(site)
+	return !slices.Contains(chain, ofSite("django", site)) &&
+		(slices.Contains(chain, ofSite("token", site)) || o.Lookup && slices.Contains(chain, ofSite("ticket", site)))
+}
+
+// ofSite is the name in authn.chain of a verifier for a site: "token", or "token:shop".
+func ofSite(kind, site string) string {
+	if site == "" {
+		return kind
+	}
+	return kind + ":" + site
 }
 
 // failAt records a mistake in the value of the key at path, at the line or variable it came from.

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"log/slog"
+	"net"
 	"net/netip"
 	"runtime"
 	"runtime/debug"
@@ -95,6 +96,14 @@ func (l *Loop) Now() uint32 { return l.now }
 
 // Blame names the socket that the handler works for now, to be closed if it panics before the present call ends.
 func (l *Loop) Blame(slot uint32) { l.blame = slot }
+
+// NetConn is the connection of a socket in portable mode, to be looked at, not read or written; nil in epoll mode. Only the handler may call it.
+func (l *Loop) NetConn(slot uint32) net.Conn {
+	if s := l.socks.at(slot); s.is(isPortable) {
+		return l.net.conns[s.ref].conn
+	}
+	return nil
+}
 
 // run turns until the engine closes. doc.go draws a turn.
 func (l *Loop) run() {

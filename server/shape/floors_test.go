@@ -14,6 +14,8 @@ var floors = []struct{ pkg, may string }{
 	{"broker/brokertest", "broker broker/subject"},
 	{"broker", "broker/subject"},
 	{"authn", "broker/subject"},
+	{"authn/token", "authn authn/django broker/subject"},
+	{"authn/ticket", "authn authn/django broker/subject"},
 	{"authn/…", "authn broker/subject"},
 	{"server/wire", ""},
 	{"server/ws", ""},

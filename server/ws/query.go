@@ -23,6 +23,21 @@ func (r *Request) Header(name string) string {
 	}
 }
 
+// Values returns the values of a header in the order sent. The name is matched without case.
+func (r *Request) Values(name string) []string {
+	var all []string
+	for rest := r.lines; ; {
+		var line string
+		line, rest, _ = strings.Cut(rest, "\r\n")
+		if line == "" {
+			return all
+		}
+		if n, value, _ := strings.Cut(line, ":"); strings.EqualFold(n, name) && strings.IndexByte(n, '_') < 0 {
+			all = append(all, trim(value))
+		}
+	}
+}
+
 // PathDecoded returns Path with percent escapes decoded. Where "%2F" must not become a separator, match on Path and decode its segments with [Unescape].
 func (r *Request) PathDecoded() string {
 	s, _ := Unescape(r.Path) // ParseRequest has checked it

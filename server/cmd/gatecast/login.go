@@ -13,7 +13,12 @@ import (
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/authn/dev"
 	"github.com/gatecast/gatecast/authn/django"
+	"github.com/gatecast/gatecast/authn/header"
 	"github.com/gatecast/gatecast/authn/jwt"
+	"github.com/gatecast/gatecast/authn/mtls"
+	"github.com/gatecast/gatecast/authn/ticket"
+	"github.com/gatecast/gatecast/authn/token"
+	"github.com/gatecast/gatecast/authn/webhook"
 	"github.com/gatecast/gatecast/server/config"
 )
 
@@ -24,11 +29,13 @@ type login struct {
 	jwt   map[string]*jwt.Verifier // by name in the chain
 	dev   *dev.Verifier            // nil unless in the chain
 	open  []io.Closer
+
+	ledger *ticket.Ledger // of one-time tickets, also when the chain has none: the other nodes ask
 }
 
 // openLogin makes the verifiers that authn.chain names and joins them. The caller must Close it.
 func openLogin(ctx context.Context, s *config.Settings, log *slog.Logger) (*login, error) {
-	l := &login{jwt: map[string]*jwt.Verifier{}}
+	l := &login{jwt: map[string]*jwt.Verifier{}, ledger: ticket.NewLedger()}
 	verifiers := map[string]authn.Verifier{}
 	for _, name := range s.Config.Authn.Chain {
 		v, err := l.openVerifier(ctx, s, name, log)
@@ -52,15 +59,43 @@ func (l *login) openVerifier(ctx context.Context, s *config.Settings, name strin
 	if o, ok := a.Issuer(name); ok {
 		return l.openJWT(ctx, o, name, log)
 	}
-	switch {
-	case name == config.VerifierDev:
+	kind, site, _ := strings.Cut(name, ":")
+	switch kind { // the chain was checked
+	case config.VerifierDev:
 		l.dev = dev.New()
 		return l.dev, nil
-	case name == "django":
-		return l.openDjango(ctx, a.Django.Options, log)
-	default: // the chain was checked: only sites are left
-		return l.openDjango(ctx, a.Django.Sites[strings.TrimPrefix(name, "django:")], log)
+	case "token":
+		return l.openToken(ctx, a, site, log)
+	case "webhook":
+		v, err := webhook.Open(a.Webhook, log)
+		if err == nil {
+			l.open = append(l.open, v)
+		}
+		return v, err
+	case "header":
+		return header.New(a.Header)
+	case "mtls":
+		return mtls.New(a.MTLS)
+	case "ticket":
+		return l.openTicket(ctx, a, site, log)
+	default:
+		o, _ := a.Site(site)
+		return l.openDjango(ctx, o, log)
 	}
+}
+
+func (l *login) openToken(ctx context.Context, a *config.Authn, site string, log *slog.Logger) (authn.Verifier, error) {
+	o := a.Token.Options
+	if site != "" {
+		o = a.Token.Sites[site]
+	}
+	users, _ := a.Site(site)
+	v, err := token.Open(ctx, o, users, log)
+	if err != nil {
+		return nil, err
+	}
+	l.open = append(l.open, v)
+	return v, nil
 }
 
 func (l *login) openJWT(ctx context.Context, o jwt.Options, name string, log *slog.Logger) (authn.Verifier, error) {
@@ -69,6 +104,17 @@ func (l *login) openJWT(ctx context.Context, o jwt.Options, name string, log *sl
 		return nil, err
 	}
 	l.jwt[name] = v
+	l.open = append(l.open, v)
+	return v, nil
+}
+
+func (l *login) openTicket(ctx context.Context, a *config.Authn, site string, log *slog.Logger) (authn.Verifier, error) {
+	o, _ := a.Tickets(site)
+	keys, _ := a.Site(site)
+	v, err := ticket.Open(ctx, o, keys, l.ledger, log)
+	if err != nil {
+		return nil, err
+	}
 	l.open = append(l.open, v)
 	return v, nil
 }

@@ -80,12 +80,13 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	}
 	d.node, err = server.Open(ctx, server.Config{
 		Server: c.Server, Drain: c.Drain, Groups: c.Groups, Routes: c.Routes,
-		Authn: c.Authn.Options, Broker: c.Broker, Chain: d.login.chain,
+		Authn: c.Authn.Options, Broker: c.Broker, Chain: d.login.chain, Tickets: d.login.ledger,
 		Static: d.login.pages(), Log: d.log.Logger, Version: versionText(),
 	})
 	if err != nil {
 		return err
 	}
+	d.login.ledger.Join(d.node)
 	d.admin, err = admin.New(c.Admin, admin.Deps{
 		Node: d.node, Metrics: d.node.Metrics(), Log: d.log.Logger, Dev: d.settings.Input.Dev,
 		Reload: func(context.Context) error { return d.reload() },

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,9 +14,10 @@ import (
 	"github.com/gatecast/gatecast/server/config"
 )
 
-// sessionCheck asks the configured chain about a cookie, past every cache, and tells what each step said.
+// sessionCheck asks the configured chain about a cookie or a token, past every cache, and tells what each step said. A one-time ticket is not used up.
 func sessionCheck(c *call) error {
 	c.flags.config()
+	token := c.flags.Bool("token", false, "the argument is a token (DRF, knox, JWT, ticket, …) and no cookie")
 	args, err := c.parse(1, 1)
 	if err != nil {
 		return err
@@ -23,7 +26,38 @@ func sessionCheck(c *call) error {
 	if err != nil {
 		return err
 	}
+	if *token {
+		r, err := tokenRequest(args[0], s)
+		if err != nil {
+			return err
+		}
+		return c.explain(s, r)
+	}
 	return c.explain(s, &authn.Request{Cookie: cookieHeader(args[0], s), Path: s.Config.Server.Path})
+}
+
+// tokenRequest brings a token by the first carrier of tokens that is configured.
+func tokenRequest(token string, s *config.Settings) (*authn.Request, error) {
+	r := &authn.Request{Path: s.Config.Server.Path}
+	for _, carrier := range s.Config.Authn.Carriers {
+		switch authn.Carrier(carrier) {
+		case authn.CarrierHeader:
+			if len(s.Config.Authn.Schemes) == 0 {
+				continue
+			}
+			r.Authorization = s.Config.Authn.Schemes[0] + " " + token
+		case authn.CarrierSubprotocol:
+			r.Subprotocols = []string{"bearer64." + base64.RawURLEncoding.EncodeToString([]byte(token))}
+		case authn.CarrierQuery:
+			r.Token = token
+		case authn.CarrierMessage:
+			r.Message = token
+		default:
+			continue
+		}
+		return r, nil
+	}
+	return nil, errors.New(`authn.carriers has none for tokens; add "header", "subprotocol", "message" or "query"`)
 }
 
 // cookieHeader makes a Cookie header of "name=value", or of a value under every cookie name that is configured.
@@ -131,6 +165,10 @@ func advice(reason string) string {
 		return "\n  The password or SECRET_KEY changed after this login; if not, compare hash_key with `manage.py gatecast_keys`."
 	case "unknown_session", "expired":
 		return "\n  Log in again; if that does not help, look whether authn.django.database is the site's database."
+	case "unknown_token":
+		return "\n  It was deleted, or authn.django.database is not the site's database, or knox_version or knox_prefix are not the site's."
+	case "ticket_used", "ticket_too_early":
+		return "\n  Ask the application for a new ticket: each is good for one login."
 	case "backend_not_allowed":
 		return "\n  Add the site's AUTHENTICATION_BACKENDS to authn.django.backends."
 	}

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/gatecast/gatecast/authn"
+)
+
+// attempts bounds the failed logins of an address: above the limit it is not looked at what it sends, so that nobody can guess, or keep a database busy,
+// faster than that. Logins that are in the cache are not held up.
+type attempts struct {
+	perSecond int // 0 = no limit
+	began     time.Time
+
+	mu     sync.Mutex
+	failed map[netip.Prefix]*gcra // guarded by mu, as is the rest
+	swept  time.Duration          // when those that are idle were dropped
+	tellAt time.Duration          // when the log may be told again
+}
+
+const (
+	// maxAttempts bounds the addresses remembered to some 8 MB. When they are more, some are forgotten.
+	maxAttempts = 1 << 16
+	tellEvery   = time.Minute
+)
+
+// errAttempts is what a login gets that is not looked at.
+var errAttempts = errors.New("too many failed logins from this address")
+
+// network is what counts as one address: IPv6 subscribers have a /64 each.
+func network(a netip.Addr) (netip.Prefix, bool) {
+	a = a.Unmap()
+	if !a.IsValid() || a.IsLoopback() { // our own machine: a proxy that is not in trusted_proxies, and all its clients
+		return netip.Prefix{}, false
+	}
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, err := a.WithZone("").Prefix(bits)
+	return p, err == nil
+}
+
+// over tells whether an address has failed too often to be looked at now.
+func (t *attempts) over(a netip.Addr) bool {
+	if t.perSecond == 0 {
+		return false
+	}
+	key, ok := network(a)
+	if !ok {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g := t.failed[key]
+	return g != nil && g.room(time.Since(t.began), t.perSecond) == 0
+}
+
+// count takes the outcome of a login into account. It tells when the log should hear of an address that has reached the limit, once a minute.
+func (t *attempts) count(a netip.Addr, err error) (tell bool) {
+	if t.perSecond == 0 || !isFailure(err) {
+		return false
+	}
+	key, ok := network(a)
+	if !ok {
+		return false
+	}
+	now := time.Since(t.began)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g := t.failed[key]
+	if g == nil {
+		t.makeRoom(now)
+		if t.failed == nil {
+			t.failed = make(map[netip.Prefix]*gcra)
+		}
+		g = new(gcra)
+		t.failed[key] = g
+	}
+	g.take(now, 1, t.perSecond)
+	if tell = g.room(now, t.perSecond) == 0 && now >= t.tellAt; tell {
+		t.tellAt = now + tellEvery
+	}
+	return tell
+}
+
+// isFailure tells a credential that was tried and is not good. Who sends none, or a session without a user, guesses nothing.
+func isFailure(err error) bool {
+	var refused *authn.Refused
+	return errors.As(err, &refused) && refused.Reason != "no_credential" && refused.Reason != "no_login"
+}
+
+// makeRoom drops those that have not failed for a second, once a second, and any one if that is not enough.
+func (t *attempts) makeRoom(now time.Duration) {
+	if now-t.swept >= time.Second {
+		t.swept = now
+		for key, g := range t.failed {
+			if g.room(now, t.perSecond) < 0 {
+				delete(t.failed, key)
+			}
+		}
+	}
+	if len(t.failed) >= maxAttempts {
+		for key := range t.failed {
+			delete(t.failed, key)
+			break
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package server
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatecast/gatecast/authn"
+)
+
+var bad = authn.Refuse("bad_signature", nil)
+
+func TestAttemptsOfAnAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &attempts{perSecond: 5, began: time.Now()}
+		addr, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+		told := 0
+		for i := range 5 {
+			if a.over(addr) {
+				t.Fatalf("over after %d failures, want 5", i)
+			}
+			if a.count(addr, bad) {
+				told++
+			}
+		}
+		if !a.over(addr) || a.over(other) {
+			t.Errorf("over = %v, of another address %v; want true, false", a.over(addr), a.over(other))
+		}
+		if !a.over(netip.AddrFrom16(addr.As16())) {
+			t.Error("the same address mapped into IPv6 is another")
+		}
+		if told != 1 {
+			t.Errorf("the log was told %d times, want once", told)
+		}
+		<-time.After(200 * time.Millisecond)
+		if a.over(addr) {
+			t.Error("over when there is room for one more")
+		}
+		if a.count(addr, bad) || !a.over(addr) {
+			t.Error("one more does not reach the limit, or the log is told again")
+		}
+		<-time.After(2 * time.Second)
+		a.count(other, bad)
+		if len(a.failed) != 1 {
+			t.Errorf("%d addresses are remembered, want the one that failed last", len(a.failed))
+		}
+	})
+}
+
+func TestWhatIsNoAttempt(t *testing.T) {
+	a := &attempts{perSecond: 1, began: time.Now()}
+	addr := netip.MustParseAddr("192.0.2.1")
+	for _, err := range []error{nil, errBusy, errAttempts, authn.ErrLoginLater, authn.Refuse("no_credential", nil), authn.Refuse("no_login", nil)} {
+		a.count(addr, err)
+	}
+	a.count(netip.MustParseAddr("127.0.0.1"), bad)
+	a.count(netip.MustParseAddr("::1"), bad)
+	a.count(netip.Addr{}, bad)
+	if len(a.failed) != 0 {
+		t.Errorf("%v was counted", a.failed)
+	}
+	a = &attempts{began: time.Now()}
+	for range 100 {
+		a.count(addr, bad)
+	}
+	if a.over(addr) {
+		t.Error("0 is a limit")
+	}
+}
+
+// A subscriber of IPv6 has a /64 to choose addresses from.
+func TestAttemptsOfIPv6(t *testing.T) {
+	a := &attempts{perSecond: 1, began: time.Now()}
+	a.count(netip.MustParseAddr("2001:db8::1"), bad)
+	if !a.over(netip.MustParseAddr("2001:db8::ffff:2")) || a.over(netip.MustParseAddr("2001:db8:0:1::1")) {
+		t.Error("a /64 is not one address")
+	}
+}
+
+func TestAttemptsAreBounded(t *testing.T) {
+	a := &attempts{perSecond: 1000, began: time.Now()}
+	for i := range maxAttempts + 1000 {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], 0x0a000000+uint32(i))
+		a.count(netip.AddrFrom4(b), bad)
+	}
+	if len(a.failed) > maxAttempts {
+		t.Errorf("%d addresses are remembered, want %d at most", len(a.failed), maxAttempts)
+	}
+}
+
+func TestAttemptsAllocateNothing(t *testing.T) {
+	a := &attempts{perSecond: 5, began: time.Now()}
+	addr := netip.MustParseAddr("192.0.2.1")
+	a.count(addr, bad)
+	if n := testing.AllocsPerRun(100, func() { a.over(addr) }); n != 0 {
+		t.Errorf("over allocates %v times", n)
+	}
+}
