@@ -41,6 +41,7 @@ type siteOptions struct {
 	secret     string
 	fallbacks  string // comma-separated
 	cookie     string // SESSION_COOKIE_NAME; "" = sessionid
+	tokens     string // TOKEN_PREFIX of knox, "-" = none; "" = neither DRF nor knox
 	nats       string // "nats://host:port" of the node whose ingress the views use
 }
 
@@ -62,6 +63,9 @@ func newSite(t testing.TB, o siteOptions) *site {
 	}
 	if o.customUser {
 		s.env = append(s.env, "SITE_CUSTOM_USER=1")
+	}
+	if o.tokens != "" {
+		s.env = append(s.env, "SITE_TOKENS="+o.tokens)
 	}
 	if o.postgres != nil {
 		s.env = append(s.env, fmt.Sprintf("SITE_POSTGRES=127.0.0.1,%d,%s,postgres,none", o.postgres.Port, o.postgres.CreateDatabase(t)))

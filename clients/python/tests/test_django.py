@@ -490,3 +490,72 @@ def test_a_custom_user_model(tmp_path):
     assert {k: section[k] for k in want} == want
     assert "get_session_auth_hash is the project's own" in done.stderr
     assert "accounts.backends.Backend has its own get_user" in done.stderr
+
+
+# Tokens of other packages
+
+
+def test_a_deleted_token_has_the_user_looked_at_again(site, tables, caplog):
+    from django.db import connection, models
+
+    from gatecast.django.tokens import token_deleted
+
+    class Token(models.Model):  # what rest_framework.authtoken and knox have in common
+        key = models.CharField(max_length=40, primary_key=True)
+        user_id = models.IntegerField()
+
+        class Meta:
+            app_label = "tokens"
+
+    models.signals.post_delete.connect(token_deleted, sender=Token)
+    with connection.schema_editor() as editor:
+        editor.create_model(Token)
+    try:
+        Token.objects.bulk_create(Token(key=key, user_id=user) for key, user in (("a", 42), ("b", 42), ("c", 43), ("d", 44)))
+        with transaction.atomic():
+            Token.objects.get(key="a").delete()
+            assert site.published == []  # not before the commit
+        (subject, _, body, _), = site.wait(1)
+        assert (subject, json.loads(body)) == ("gc.ctl.revalidate", {"user": "42"})
+        Token.objects.filter(user_id__in=[42, 43]).delete()
+        assert sorted(json.loads(p[2])["user"] for p in site.wait(3)[1:]) == ["42", "43"]
+        with override_settings(GATECAST={"url": site.url, "user_prefix": "shop-"}):
+            Token.objects.get(key="d").delete()
+            assert json.loads(site.wait(4)[3][2]) == {"user": "shop-44"}
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Token)
+    assert not caplog.records
+
+
+# Tickets
+
+
+def test_a_ticket_says_who_and_of_which_session(tables):
+    from django.contrib.auth.models import Group
+    from django.core import signing
+
+    user = get_user_model().objects.create_user("ticket-ada", is_staff=True)
+    user.groups.add(Group.objects.create(name="Ünï"))
+    request = logged_in(user=user)
+    a, b = gc.ticket(request), gc.ticket(request)
+    assert a != b
+    said = signing.loads(a, salt="gatecast.ticket", max_age=60)
+    assert (said["user"], said["kind"], said["groups"], said["session"]) == (str(user.pk), "staff", ["Ünï"], session_hash(request.session.session_key))
+    assert abs(said["expires"] - datetime.datetime.now().timestamp() - 1209600) < 60
+    assert set(said) == {"user", "id", "kind", "groups", "session", "expires"}
+
+    grants = {"subscribe": ["room.7"]}
+    said = signing.loads(gc.ticket(user, perms=["auth.add_user"], attrs={"team": "red"}, grants=grants, max_age=5), salt="gatecast.ticket")
+    assert (said["attrs"], said["grants"], said["age"]) == ({"team": "red"}, grants, 5)
+    assert "session" not in said and "perms" not in said
+    user.is_superuser = True
+    said = signing.loads(gc.ticket(user, perms=["auth.add_user"]), salt="gatecast.ticket")
+    assert (said["kind"], said["perms"]) == ("superuser", ["auth.add_user"])
+
+
+def test_no_ticket_for_nobody(tables):
+    request = logged_in(user=AnonymousUser())
+    for who in (request, AnonymousUser(), get_user_model()(), get_user_model()(pk=1, is_active=False)):
+        with pytest.raises(BadRequest):
+            gc.ticket(who)

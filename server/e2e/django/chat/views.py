@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST
 
-from gatecast.django import group_send
+from gatecast.django import group_send, ticket
 
 
 @ensure_csrf_cookie
@@ -21,3 +21,9 @@ def say(request: HttpRequest, group: str) -> HttpResponse:
     """Send the posted text to a group, from inside a request as a site does."""
     group_send(group, {"text": request.POST["text"], "by": request.user.get_username()})
     return JsonResponse({"ok": True})
+
+
+@login_required
+def socket_ticket(request: HttpRequest) -> HttpResponse:
+    """Give a ticket for one socket."""
+    return JsonResponse({"ticket": ticket(request, perms=["auth.add_user", "auth.delete_user"])})

@@ -26,6 +26,9 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
+if os.environ.get("SITE_TOKENS"):
+    INSTALLED_APPS += ["rest_framework", "rest_framework.authtoken", "knox"]
+    REST_KNOX = {"TOKEN_PREFIX": os.environ["SITE_TOKENS"]} if os.environ["SITE_TOKENS"] != "-" else {}
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]

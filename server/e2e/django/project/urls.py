@@ -9,5 +9,6 @@ urlpatterns = [
     path("", views.home),
     path("login/", LoginView.as_view()),
     path("logout/", LogoutView.as_view()),
+    path("ticket/", views.socket_ticket),
     path("say/<str:group>/", views.say),
 ]

@@ -14,8 +14,9 @@ from ..errors import BadRequest, GatecastError
 from ..names import check_user_id, group_name
 from ..publisher import Encoded, encode, session_hash
 from ..threaded import Publisher
+from .tickets import ticket
 
-__all__ = ["disconnect", "get_publisher", "group_send", "notify", "revalidate", "session_hash"]
+__all__ = ["disconnect", "get_publisher", "group_send", "notify", "revalidate", "session_hash", "ticket"]
 
 log = logging.getLogger("gatecast")
 

@@ -12,7 +12,10 @@ UNAUTHORIZED = 4401
 def connect():
     from django.contrib.auth.signals import user_logged_out
 
+    from . import tokens
+
     user_logged_out.connect(logged_out, dispatch_uid="gatecast.logged_out")
+    tokens.connect()
 
 
 def logged_out(sender, request=None, user=None, **_):

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from gatecast import AsyncPublisher, GatecastError
-from gatecast.django import disconnect, get_publisher, group_send, notify
+from gatecast.django import disconnect, get_publisher, group_send, notify, revalidate, ticket
 
 
 class Command(BaseCommand):
@@ -102,6 +102,32 @@ class Command(BaseCommand):
         row.session_data = row.session_data[:-1] + ("B" if row.session_data[-1] == "A" else "A")
         row.save()
 
+    def do_token(self, username: str, kind: str, seconds: int = 3600) -> dict[str, str]:
+        """Give a user a token, as the views of the two packages do; one of knox ends after so many seconds."""
+        if kind == "drf":
+            from rest_framework.authtoken.models import Token
+
+            return {"token": Token.objects.get_or_create(user=self.user(username))[0].key}
+        from knox.models import AuthToken
+
+        return {"token": AuthToken.objects.create(user=self.user(username), expiry=timedelta(seconds=seconds))[1]}
+
+    def do_drop_tokens(self, username: str, kind: str, quietly: bool = False) -> None:
+        """Delete a user's tokens; quietly as raw SQL does, without a signal."""
+        if kind == "drf":
+            from rest_framework.authtoken.models import Token as model
+        else:
+            from knox.models import AuthToken as model
+        tokens = model.objects.filter(user=self.user(username))
+        if quietly:
+            tokens._raw_delete(tokens.db)
+        else:
+            tokens.delete()
+
+    def do_tickets(self, username: str, count: int = 1, **options: Any) -> dict[str, list[str]]:
+        """Sign tickets for a user."""
+        return {"tickets": [ticket(self.user(username), **options) for _ in range(count)]}
+
     def do_notify(self, username: str, data: Any) -> None:
         """Send to a user."""
         notify(self.user(username), data)
@@ -130,6 +156,10 @@ class Command(BaseCommand):
                     raise RuntimeError("roll back")
         except RuntimeError:
             pass
+
+    def do_revalidate(self, username: str) -> None:
+        """Have a user's logins looked at again."""
+        revalidate(self.user(username), on_commit=True)
 
     def do_disconnect(self, username: str) -> dict[str, int]:
         """Close a user's sockets."""
