@@ -16,6 +16,9 @@ var floors = []struct{ pkg, may string }{
 	{"authn", "broker/subject"},
 	{"authn/token", "authn authn/django broker/subject"},
 	{"authn/ticket", "authn authn/django broker/subject"},
+	{"authn/django/pickle", ""},
+	{"authn/django/cache", "authn/django/pickle"},
+	{"authn/django", "authn authn/django/cache authn/django/pickle broker/subject"},
 	{"authn/…", "authn broker/subject"},
 	{"server/wire", ""},
 	{"server/ws", ""},
@@ -61,7 +64,7 @@ var thirdParties = []struct{ library, by string }{
 
 // leafOnly are packages that import the standard library and nothing else, but for the one library given.
 var leafOnly = map[string]string{
-	"broker/subject": "", "server/wire": "", "server/pack": "", "server/proxyproto": "", "server/ws": "github.com/gobwas/",
+	"authn/django/pickle": "", "broker/subject": "", "server/wire": "", "server/pack": "", "server/proxyproto": "", "server/ws": "github.com/gobwas/",
 }
 
 func TestPackagesImportOnlyWhatTheirFloorAllows(t *testing.T) {
