@@ -53,6 +53,7 @@ var thirdParties = []struct{ library, by string }{
 	{"github.com/golang-jwt/", "authn/jwt authn/dev"},
 	{"github.com/google/uuid", "server broker clients/go"},
 	{"github.com/jackc/pgx/", "authn/django authn/django/…"},
+	{"github.com/go-sql-driver/mysql", "authn/django authn/django/…"},
 	{"modernc.org/sqlite", "authn/django bench/…"},
 	{"github.com/pelletier/go-toml/", "server/config"},
 	{"github.com/prometheus/", "server/admin bench bench/…"}, // bench reads metrics, and serves those of NATS as a target
