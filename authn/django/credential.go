@@ -19,8 +19,9 @@ const (
 	reasonBackend        = "backend_not_allowed" // logged in by a backend that is not in backends
 	reasonUnknownUser    = "unknown_user"        // the user was deleted
 	reasonInactive       = "inactive"
-	reasonHashMismatch   = "hash_mismatch" // the password or SECRET_KEY changed since the login
-	reasonOtherUser      = "other_user"    // in a sweep: the session belongs to somebody else now
+	reasonHashMismatch   = "hash_mismatch"       // the password or SECRET_KEY changed since the login
+	reasonSecondStep     = "second_step_missing" // the session lacks what require_session_keys or require_auth_methods asks for
+	reasonOtherUser      = "other_user"          // in a sweep: the session belongs to somebody else now
 )
 
 // maxCookie bounds a signed cookie; browsers keep 4 KB.
@@ -56,7 +57,7 @@ func (v *Verifier) couldBe(value string) bool {
 // looksMine is stricter: a token may be any verifier's.
 func (v *Verifier) looksMine(token string) bool {
 	if v.opts.Engine == EngineSignedCookies {
-		return looksSigned(token)
+		return looksSigned(token, v.old.cookie != nil)
 	}
 	return looksLikeKey(token, 32, 32)
 }
@@ -74,14 +75,14 @@ func looksLikeKey(value string, shortest, longest int) bool {
 	return true
 }
 
-// looksSigned tells "body:timestamp:signature" of signing.dumps.
-func looksSigned(value string) bool {
+// looksSigned tells "body:timestamp:signature" of signing.dumps. sha1Too: also a signature of the length of SHA-1.
+func looksSigned(value string, sha1Too bool) bool {
 	if len(value) > maxCookie {
 		return false
 	}
 	body, rest, ok := strings.Cut(value, ":")
 	stamp, signature, ok2 := strings.Cut(rest, ":")
-	return ok && ok2 && body != "" && stamp != "" && len(stamp) <= 11 && len(signature) == 43 &&
+	return ok && ok2 && body != "" && stamp != "" && len(stamp) <= 11 && (len(signature) == 43 || sha1Too && len(signature) == 27) &&
 		only(strings.TrimPrefix(body, ".")) && only(stamp) && only(signature)
 }
 

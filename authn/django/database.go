@@ -31,21 +31,29 @@ type database struct {
 	failureAt time.Time
 }
 
-// dialect is what PostgreSQL and SQLite differ in.
+// dialect is what PostgreSQL, SQLite and MySQL differ in.
 type dialect interface {
 	// columns gives the type of each column, in lower case; none if there is no such table.
 	columns(ctx context.Context, db *sql.DB, table string) (map[string]string, error)
 	// param is the first parameter in SQL.
 	param() string
-	// expire is an expression of "YYYY-MM-DD HH:MM:SS[.ffffff]" for the column expire_date.
-	expire() string
-	// is and in are conditions that a column is the parameter, or among the list that it is; arg and args make that parameter.
+	// clock is an expression of "YYYY-MM-DD HH:MM:SS[.ffffff]" for a column of times.
+	clock(column string) string
+	// zoned tells that times have a zone of their own, so that the site's settings do not matter.
+	zoned() bool
+	// is and in are conditions that a column is the parameter, or among those of a list; arg makes the parameter of is, and many completes
+	// a query with in and makes its parameters.
 	is(column string, kind idKind) string
 	in(column string, kind idKind) string
 	arg(id string, kind idKind) any
-	args(ids []string, kind idKind) (any, error)
+	many(query string, ids []string, kind idKind) (complete string, args []any, err error)
+	// integer and text convert an expression.
+	integer(expression string) string
+	text(expression string) string
 	// list is an aggregate that makes a JSON array.
 	list(expression string) string
+	// derived tells that a SELECT in FROM may refer to the query around it.
+	derived() bool
 	// batch bounds the rows of one query of a sweep.
 	batch() int
 	// explain adds to an error what to do about it; lasting tells that trying again without a change by people is no use.
@@ -63,13 +71,6 @@ const (
 	idUUID
 )
 
-// sessionRow is one row of the session table.
-type sessionRow struct {
-	data    string
-	expires time.Time // a wall clock in database.zone, told as if it were UTC: see database.wall
-	err     error     // the row cannot be read, which says nothing about the login
-}
-
 // userRow is what one row of the user table and its relations say.
 type userRow struct {
 	password                 string
@@ -84,18 +85,21 @@ func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database,
 		return nil, fmt.Errorf("authn.django.database: %w", err)
 	}
 	d := &database{opts: o, timeout: o.QueryTimeout, log: log, zone: time.UTC, looking: make(chan struct{}, 1)}
-	if address.path != "" {
-		if !o.UseTZ { // Validate has loaded it once
-			if d.zone, err = time.LoadLocation(o.TimeZone); err != nil {
-				return nil, fmt.Errorf("authn.django.time_zone: %w", err)
-			}
-		}
+	switch {
+	case address.path != "":
 		d.db, d.dialect, err = openSQLite(address.path)
-	} else {
+	case address.mysql != "":
+		d.db, d.dialect, err = openMySQL(address.mysql, o.UserTable)
+	default:
 		d.db, d.dialect, err = openPostgres(address.postgres, sweepTimeout(o.QueryTimeout), log)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("authn.django.database: %w", err)
+	}
+	if !o.UseTZ && !d.dialect.zoned() { // Validate has loaded it once
+		if d.zone, err = time.LoadLocation(o.TimeZone); err != nil {
+			return nil, errors.Join(fmt.Errorf("authn.django.time_zone: %w", err), d.db.Close())
+		}
 	}
 	d.db.SetMaxOpenConns(o.DatabaseConns)
 	d.db.SetMaxIdleConns(o.DatabaseConns)
@@ -156,7 +160,7 @@ func (d *database) failed(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// wall is t on the clock that the session table is written by, told as if that were UTC. Times are compared on that clock, as Django does,
+// wall is t on the clock that the database's times are written by, told as if that were UTC. Times are compared on that clock, as Django does,
 // so the repeated hour of a summer-time change means the same to both.
 func (d *database) wall(t time.Time) time.Time {
 	t = t.In(d.zone)
@@ -187,16 +191,16 @@ func (d *database) session(ctx context.Context, key string) (*sessionRow, error)
 	if err != nil {
 		return nil, d.failed("read the session", err)
 	}
-	return newSessionRow(data, expires), nil
+	return d.newSessionRow(data, expires), nil
 }
 
 // newSessionRow takes NULL too, which is what PostgreSQL makes of 'infinity'.
-func newSessionRow(data string, expires sql.NullString) *sessionRow {
+func (d *database) newSessionRow(data string, expires sql.NullString) *sessionRow {
 	at, err := time.Parse(wallLayout, expires.String)
 	if err != nil {
 		return &sessionRow{err: fmt.Errorf("read the session: expire_date is not a time like %q", wallLayout)}
 	}
-	return &sessionRow{data: data, expires: at}
+	return &sessionRow{data: data, wall: at, expires: d.instant(at)}
 }
 
 // sessions reads many rows at once, by key. One that cannot be read does not keep the others from being read.
@@ -207,11 +211,11 @@ func (d *database) sessions(ctx context.Context, keys []string) (map[string]*ses
 	}
 	ctx, cancel := d.limit(ctx, sweepTimeout(d.timeout))
 	defer cancel()
-	arg, err := d.dialect.args(keys, idText)
+	query, args, err := d.dialect.many(q.sessions, keys, idText)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := d.db.QueryContext(ctx, q.sessions, arg)
+	rows, err := d.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, d.failed("read sessions", err)
 	}
@@ -223,7 +227,7 @@ func (d *database) sessions(ctx context.Context, keys []string) (map[string]*ses
 		if err := rows.Scan(&key, &data, &expires); err != nil {
 			return nil, d.failed("read sessions", err)
 		}
-		found[key] = newSessionRow(data, expires)
+		found[key] = d.newSessionRow(data, expires)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, d.failed("read sessions", err)
@@ -274,11 +278,14 @@ func (d *database) users(ctx context.Context, ids []string) (map[string]*userRow
 		}
 		asked[key] = append(asked[key], id)
 	}
-	arg, err := d.dialect.args(keys, q.schema.id)
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	query, args, err := d.dialect.many(q.users, keys, q.schema.id)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := d.db.QueryContext(ctx, q.users, arg)
+	rows, err := d.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, d.failed("read users", err)
 	}

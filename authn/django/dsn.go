@@ -12,10 +12,16 @@ import (
 type dsn struct {
 	path     string // SQLite: absolute, or relative to the working directory if there was no base
 	postgres string // PostgreSQL: the address, beginning with postgres://
+	mysql    string // MySQL and MariaDB: the address, beginning with mysql://
 }
 
 // placeholderPassword stands in the address that manage.py gatecast_keys prints.
 const placeholderPassword = "PASSWORD"
+
+var (
+	errForm        = errors.New("want postgres://user:password@host/name, mysql://user:password@host/name or sqlite:///path/to/db.sqlite3")
+	errPlaceholder = errors.New("PASSWORD is a placeholder: put the database user's password there, or the whole address into a file that database_file names")
+)
 
 var errNotEncoded = errors.New("postgres address: a special character is not percent-encoded (password and port are the usual places: @ is %40, / is %2F, # is %23)")
 
@@ -23,7 +29,7 @@ var errNotEncoded = errors.New("postgres address: a special character is not per
 func parseDSN(address, base string) (dsn, error) {
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok {
-		return dsn{}, errors.New("want postgres://user:password@host/name or sqlite:///path/to/db.sqlite3")
+		return dsn{}, errForm
 	}
 	switch strings.ToLower(scheme) {
 	case "sqlite":
@@ -31,12 +37,17 @@ func parseDSN(address, base string) (dsn, error) {
 	case "postgres", "postgresql":
 		return parsePostgres("postgres://" + rest) // pgconn takes POSTGRES:// for something else, and tells it with the password
 	case "mysql", "mariadb":
-		return dsn{}, errors.New("MySQL and MariaDB are not supported yet: want postgres:// or sqlite://")
+		address = "mysql://" + rest
+		_, err := parseMySQL(address)
+		if err != nil {
+			return dsn{}, err
+		}
+		return dsn{mysql: address}, nil
 	}
 	if strings.ContainsFunc(scheme, func(r rune) bool { return !('a' <= r|0x20 && r|0x20 <= 'z') }) || len(scheme) > 20 {
-		return dsn{}, errors.New("want postgres://user:password@host/name or sqlite:///path/to/db.sqlite3")
+		return dsn{}, errForm
 	}
-	return dsn{}, fmt.Errorf("%s:// is not known: want postgres:// or sqlite://", scheme)
+	return dsn{}, fmt.Errorf("%s:// is not known: want postgres://, mysql:// or sqlite://", scheme)
 }
 
 // parseSQLite takes the path as it is: nothing in it is an option, a query or an escape.
@@ -64,7 +75,7 @@ func parsePostgres(address string) (dsn, error) {
 		return dsn{}, errNotEncoded // the end of a password, which would be told as the database's name
 	}
 	if password, _ := u.User.Password(); password == placeholderPassword {
-		return dsn{}, errors.New("PASSWORD is a placeholder: put the database user's password there, or the whole address into a file that database_file names")
+		return dsn{}, errPlaceholder
 	}
 	if strings.Trim(u.Path, "/") == "" && u.Query().Get("dbname") == "" && u.Query().Get("database") == "" {
 		return dsn{}, errors.New("no database name: want postgres://user:password@host/name")

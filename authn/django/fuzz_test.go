@@ -39,7 +39,7 @@ func FuzzDecodeLogin(f *testing.F) {
 	f.Add([]byte("\x80\x05}\x94."))
 	f.Add([]byte(`{"a":1,}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := decodeLogin(data)
+		got, _, err := decodeLogin(data)
 		var all map[string]json.RawMessage
 		if json.Unmarshal(data, &all) != nil || all == nil {
 			return
@@ -66,7 +66,7 @@ func FuzzDecodeLogin(f *testing.F) {
 
 // FuzzParseDSN: no panic, and no error that repeats a password.
 func FuzzParseDSN(f *testing.F) {
-	for _, s := range []string{"postgres://u:p@h:5432/n?sslmode=require", "sqlite:///srv/db.sqlite3", "sqlite://db", "mysql://h", "://", "postgres://[::1/n", "postgres://h:99999999/n", "POSTGRES://h/n?connect_timeout=x", "postgres://h/n?sslmode=x", "x"} {
+	for _, s := range []string{"postgres://u:p@h:5432/n?sslmode=require", "sqlite:///srv/db.sqlite3", "sqlite://db", "mysql://h", "mysql://u:p@h:3306/n?tls=true", "mysql://u@/n?socket=/run/m.sock", "://", "postgres://[::1/n", "postgres://h:99999999/n", "POSTGRES://h/n?connect_timeout=x", "postgres://h/n?sslmode=x", "x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
@@ -84,8 +84,22 @@ func FuzzParseDSN(f *testing.F) {
 					t.Fatalf("openPostgres(%q) = %v, which holds the password", a, err)
 				}
 			}
-			if err == nil && (d.path == "") == (d.postgres == "") {
-				t.Fatalf("parseDSN(%q) = %+v, want one of path and postgres", a, d)
+			if err == nil && d.mysql != "" {
+				db, _, err := openMySQL(d.mysql, "auth_user")
+				if err == nil {
+					db.Close()
+				} else if strings.Contains(err.Error(), password) {
+					t.Fatalf("openMySQL(%q) = %v, which holds the password", a, err)
+				}
+			}
+			n := 0
+			for _, part := range []string{d.path, d.postgres, d.mysql} {
+				if part != "" {
+					n++
+				}
+			}
+			if err == nil && n != 1 {
+				t.Fatalf("parseDSN(%q) = %+v, want one of path, postgres and mysql", a, d)
 			}
 		}
 	})

@@ -10,7 +10,7 @@ import (
 
 // Keys are the four keys derived from one SECRET_KEY, each 64 hex characters.
 type Keys struct {
-	// SessionKey verifies the session data of engine db: SHA-256 of "django.contrib.sessions.SessionStore" + "signer" + SECRET_KEY.
+	// SessionKey verifies the session data of the engines db, cached_db and file: SHA-256 of "django.contrib.sessions.SessionStore" + "signer" + SECRET_KEY.
 	SessionKey string `toml:"session_key" secret:"true"`
 	// CookieKey verifies the cookies of engine signed_cookies.
 	CookieKey string `toml:"cookie_key" secret:"true"`
@@ -60,10 +60,10 @@ func newRing(keys ...string) (ring, error) {
 const askForKeys = "run manage.py gatecast_keys in the Django project (pip install gatecast) and copy what it prints"
 
 // checkKey says what is wrong with the value of a key, without ever repeating it.
-func checkKey(name, value string) error {
+func checkKey(name, value string, length int) error {
 	switch {
-	case len(value) != 64:
-		return fmt.Errorf("%s has %d characters, a derived key has 64 hex characters; it is not SECRET_KEY itself: %s", name, len(value), askForKeys)
+	case len(value) != length:
+		return fmt.Errorf("%s has %d characters, a derived key has %d hex characters; it is not SECRET_KEY itself: %s", name, len(value), length, askForKeys)
 	case strings.Trim(value, "0123456789abcdefABCDEF") != "":
 		return fmt.Errorf("%s is not hex: %s", name, askForKeys)
 	case isPlaceholder(value):
@@ -74,7 +74,7 @@ func checkKey(name, value string) error {
 
 // isPlaceholder tells a pattern somebody typed ("000…", "deadbeef…", "0123456789abcdef…") from a hash.
 func isPlaceholder(value string) bool {
-	for period := 1; period <= 32; period *= 2 {
+	for period := 1; period <= len(value)/2; period *= 2 {
 		if strings.EqualFold(value[period:], value[:len(value)-period]) {
 			return true
 		}

@@ -81,7 +81,7 @@ func TestCommitsAreSeen(t *testing.T) {
 			}
 			s.exec(`DELETE FROM django_session`)
 		}
-		if _, err := v.db.db.Exec(`DELETE FROM auth_user`); !s.pg && err == nil {
+		if _, err := v.db.db.Exec(`DELETE FROM auth_user`); !s.pg && !s.maria && err == nil {
 			t.Error("the verifier's connection can write")
 		}
 	})

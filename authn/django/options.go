@@ -3,24 +3,40 @@ package django
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gatecast/gatecast/authn/django/cache"
 )
 
 // Engines of [Options.Engine]: the last word of the site's SESSION_ENGINE.
 const (
 	EngineDB            = "db"
+	EngineCachedDB      = "cached_db"
+	EngineCache         = "cache"
+	EngineFile          = "file"
 	EngineSignedCookies = "signed_cookies"
 )
 
+// Serializers of [Options.Serializer].
+const (
+	SerializerJSON   = "json"
+	SerializerPickle = "pickle"
+)
+
+// NoTable is the name of a table that a site has not.
+const NoTable = "none"
+
 // Options are the section [authn.django]. manage.py gatecast_keys prints it for a project.
 type Options struct {
-	// Engine is the last word of the site's SESSION_ENGINE: "db" or "signed_cookies". Sites with cached_db use "db": the rows are there too.
+	// Engine is the last word of the site's SESSION_ENGINE: "db", "cached_db", "cache", "file" or "signed_cookies". cached_db asks the cache
+	// first and the database when the cache does not know or does not answer; it never fills the cache.
 	Engine string `toml:"engine"`
-	// SessionKey verifies session data (64 hex characters, from manage.py gatecast_keys). Needed by engine db.
+	// SessionKey verifies session data (64 hex characters, from manage.py gatecast_keys). Needed by the engines db, cached_db and file; what is in a cache is not signed.
 	SessionKey string `toml:"session_key" secret:"true"`
 	// CookieKey verifies session cookies. Needed by engine signed_cookies.
 	CookieKey string `toml:"cookie_key" secret:"true"`
@@ -30,8 +46,16 @@ type Options struct {
 	TicketKey string `toml:"ticket_key" secret:"true"`
 	// Fallbacks are the keys of the site's SECRET_KEY_FALLBACKS, in its order.
 	Fallbacks []Keys `toml:"fallbacks"`
+	// LegacySessionKey also lets in sessions as Django before 3.1 signed them, with SHA-1 (40 hex characters, from manage.py gatecast_keys --legacy-sha1).
+	// Only for Django 3.1 and 3.2 with DEFAULT_HASHING_ALGORITHM = "sha1", or while such sessions live on.
+	LegacySessionKey string `toml:"legacy_session_key" secret:"true"`
+	// LegacyCookieKey also lets in session cookies that are signed with SHA-1. As legacy_session_key.
+	LegacyCookieKey string `toml:"legacy_cookie_key" secret:"true"`
+	// LegacyHashKey also accepts the password hash of logins that Django before 3.1 made. As legacy_session_key.
+	LegacyHashKey string `toml:"legacy_hash_key" secret:"true"`
 
-	// Database is the site's database: postgres://user:password@host:5432/name, or sqlite:// and the path as it is: sqlite:///srv/db.sqlite3 is
+	// Database is the site's database: postgres://user:password@host:5432/name, mysql://user:password@host:3306/name (MariaDB too; options are tls
+	// = "true", "preferred", "skip-verify" or "false", ca, cert, key and socket), or sqlite:// and the path as it is: sqlite:///srv/db.sqlite3 is
 	// /srv/db.sqlite3, sqlite://db.sqlite3 is relative to config.toml. Reading is enough: its user needs SELECT on the tables below and no more.
 	Database string `toml:"database" secret:"true"`
 	// DatabaseConns bounds the connections of one node to the database, so that a reconnect storm waits here and not there. 1 to 100.
@@ -39,15 +63,43 @@ type Options struct {
 	// QueryTimeout bounds one query. 0 = only the login's own timeout.
 	QueryTimeout time.Duration `toml:"query_timeout"`
 
+	// Cache is where the engines cache and cached_db keep sessions, the site's CACHES[SESSION_CACHE_ALIAS]:
+	// redis://user:password@host:6379/0 (rediss:// with TLS, unix:///path?db=0 for a socket; Django's RedisCache and django-redis, with
+	// pickle or JSON, plain, zlib or gzip), memcached://host:11211,host2:11211?client=pymemcache (or pylibmc, python-memcached: they place keys differently),
+	// db://table for a DatabaseCache in database, file:///dir for a FileBasedCache.
+	Cache string `toml:"cache" secret:"true"`
+	// CacheConns bounds the connections of one node to each cache server. 1 to 100.
+	CacheConns int `toml:"cache_conns"`
+	// CacheTimeout bounds one question to the cache. 0 = only the login's own timeout.
+	CacheTimeout time.Duration `toml:"cache_timeout"`
+	// CacheKeyPrefix is the cache's KEY_PREFIX.
+	CacheKeyPrefix string `toml:"cache_key_prefix"`
+	// CacheVersion is the cache's VERSION.
+	CacheVersion int `toml:"cache_version"`
+	// CacheKeyFormat is how the cache's KEY_FUNCTION joins prefix, version and key. Django's own is the default.
+	CacheKeyFormat string `toml:"cache_key_format"`
+	// CacheSessionPrefix is the session store's cache_key_prefix; "" = that of Django's own store, such as "django.contrib.sessions.cache".
+	CacheSessionPrefix string `toml:"cache_session_prefix"`
+	// SessionFilePath is the site's SESSION_FILE_PATH, or the folder of its temporary files. Needed by engine file.
+	SessionFilePath string `toml:"session_file_path"`
+	// Serializer is the site's SESSION_SERIALIZER: "json", or "pickle" for the PickleSerializer of Django before 5.0. A pickle is read as data: nothing in it is run.
+	// What is in a cache is recognised by itself.
+	Serializer string `toml:"serializer"`
+
 	// CookieName is the site's SESSION_COOKIE_NAME.
 	CookieName string `toml:"cookie_name"`
-	// CookieAge is the site's SESSION_COOKIE_AGE. Engine signed_cookies ends a login by it; engine db has the time in its rows.
+	// CookieAge is the site's SESSION_COOKIE_AGE. The engines signed_cookies and file end a login by it; the others keep the time with the session.
 	CookieAge time.Duration `toml:"cookie_age"`
 	// Backends are the site's AUTHENTICATION_BACKENDS. A login by any other is refused. Logins by the two AllowAllUsers backends of Django count when the user is inactive too.
 	Backends []string `toml:"backends"`
 	// VerifyHash ends a login when the password or SECRET_KEY has changed. Off only for user models that do not derive from AbstractBaseUser.
 	VerifyHash bool `toml:"verify_hash"`
-	// UseTZ is the site's USE_TZ. It matters to SQLite only, where times have no zone of their own.
+	// RequireSessionKeys refuses logins whose session lacks one of these keys, or has it empty: "otp_device_id" for sites with django-otp or
+	// django-two-factor-auth, where a user is logged in before the second step.
+	RequireSessionKeys []string `toml:"require_session_keys"`
+	// RequireAuthMethods refuses logins that django-allauth has not seen done by each of these methods ("mfa", "password", "socialaccount").
+	RequireAuthMethods []string `toml:"require_auth_methods"`
+	// UseTZ is the site's USE_TZ. It matters to SQLite and MySQL, where times have no zone of their own.
 	UseTZ bool `toml:"use_tz"`
 	// TimeZone is the site's TIME_ZONE, used when use_tz is off.
 	TimeZone string `toml:"time_zone"`
@@ -58,13 +110,19 @@ type Options struct {
 	Attributes []string `toml:"attributes"`
 	// SessionTable is the table of the sessions; another one for django-user-sessions or django-qsessions. May have a schema: "site.django_session".
 	SessionTable string `toml:"session_table"`
+	// SessionKeyColumn is the session key's column in session_table.
+	SessionKeyColumn string `toml:"session_key_column"`
+	// SessionDataColumn is the column of the signed data in session_table.
+	SessionDataColumn string `toml:"session_data_column"`
+	// SessionExpireColumn is the column of the time of expiry in session_table.
+	SessionExpireColumn string `toml:"session_expire_column"`
 	// UserTable is the table of AUTH_USER_MODEL: "accounts_member" for accounts.Member.
 	UserTable string `toml:"user_table"`
 	// UserIDColumn is the primary key's column in user_table.
 	UserIDColumn string `toml:"user_id_column"`
-	// UserGroupsTable joins users and groups; "" = user_table + "_groups".
+	// UserGroupsTable joins users and groups; "" = user_table + "_groups" if there is one, "none" = the site has none.
 	UserGroupsTable string `toml:"user_groups_table"`
-	// UserPermissionsTable joins users and permissions; "" = user_table + "_user_permissions".
+	// UserPermissionsTable joins users and permissions; "" = user_table + "_user_permissions" if there is one, "none" = the site has none.
 	UserPermissionsTable string `toml:"user_permissions_table"`
 	// UserForeignKey is the column of those two tables that points to the user; "" = found there ("user_id", "member_id").
 	UserForeignKey string `toml:"user_foreign_key"`
@@ -79,15 +137,26 @@ func DefaultOptions() Options {
 		Engine:        EngineDB,
 		DatabaseConns: 8,
 		QueryTimeout:  3 * time.Second,
-		CookieName:    "sessionid",
-		CookieAge:     1209600 * time.Second,
-		Backends:      []string{modelBackend},
-		VerifyHash:    true,
-		UseTZ:         true,
-		TimeZone:      "UTC",
-		SessionTable:  "django_session",
-		UserTable:     "auth_user",
-		UserIDColumn:  "id",
+
+		CacheConns:     8,
+		CacheTimeout:   time.Second,
+		CacheVersion:   1,
+		CacheKeyFormat: "{prefix}:{version}:{key}",
+		Serializer:     SerializerJSON,
+
+		CookieName: "sessionid",
+		CookieAge:  1209600 * time.Second,
+		Backends:   []string{modelBackend},
+		VerifyHash: true,
+		UseTZ:      true,
+		TimeZone:   "UTC",
+
+		SessionTable:        "django_session",
+		SessionKeyColumn:    "session_key",
+		SessionDataColumn:   "session_data",
+		SessionExpireColumn: "expire_date",
+		UserTable:           "auth_user",
+		UserIDColumn:        "id",
 	}
 }
 
@@ -106,7 +175,7 @@ func (o *Options) Validate() error {
 		add("%w", err)
 	}
 	if o.Database == "" {
-		add("database is missing: the sessions or users are read from it; set postgres://… or sqlite://…")
+		add("database is missing: the users are read from it, whatever the engine; set postgres://…, mysql://… or sqlite://…")
 	} else if _, err := parseDSN(o.Database, o.BaseDir); err != nil {
 		add("database: %w", err)
 	}
@@ -136,8 +205,67 @@ func (o *Options) Validate() error {
 	if len(o.UserPrefix) > 64 || strings.ContainsFunc(o.UserPrefix, isControl) {
 		add("user_prefix: want at most 64 bytes and no control characters")
 	}
+	errs = append(errs, o.checkStore()...)
+	errs = append(errs, o.checkGates()...)
 	return errors.Join(append(errs, o.checkNames()...)...)
 }
+
+// checkStore looks at where the engine keeps its sessions.
+func (o *Options) checkStore() (errs []error) {
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("authn.django."+format, args...)) }
+	if o.cached() {
+		if table, ok := strings.CutPrefix(o.Cache, cacheTable); ok {
+			if !isTable(table) {
+				add("cache: want the name of the DatabaseCache's table after db://")
+			}
+		} else if o.Cache == "" {
+			add("cache is missing: engine %q keeps sessions there; set redis://…, memcached://…, db://table or file:///dir", o.Engine)
+		} else if err := cache.Check(o.Cache); err != nil {
+			add("cache: %w", err)
+		}
+	}
+	if o.CacheConns < 1 || o.CacheConns > 100 {
+		add("cache_conns is %d: want 1 to 100", o.CacheConns)
+	}
+	if o.CacheTimeout < 0 {
+		add("cache_timeout is %s: want a time like \"1s\", or 0 for none", o.CacheTimeout)
+	}
+	for name, value := range map[string]string{"cache_key_prefix": o.CacheKeyPrefix, "cache_key_format": o.CacheKeyFormat, "cache_session_prefix": o.CacheSessionPrefix} {
+		if len(value) > 150 || strings.ContainsFunc(value, isControl) {
+			add("%s: want at most 150 bytes and no control characters", name)
+		}
+	}
+	if !strings.Contains(o.CacheKeyFormat, "{key}") {
+		add("cache_key_format is %q: want {key} in it, and {prefix} and {version} where KEY_FUNCTION puts them", o.CacheKeyFormat)
+	}
+	if o.Engine == EngineFile && !filepath.IsAbs(o.SessionFilePath) {
+		add("session_file_path is %q: engine file needs the absolute path of the site's SESSION_FILE_PATH (of its temporary folder if that is None)", o.SessionFilePath)
+	}
+	if o.Serializer != SerializerJSON && o.Serializer != SerializerPickle {
+		add("serializer is %q: want \"json\", or \"pickle\" for a site whose SESSION_SERIALIZER is the PickleSerializer", o.Serializer)
+	}
+	return errs
+}
+
+func (o *Options) checkGates() (errs []error) {
+	for name, list := range map[string][]string{"require_session_keys": o.RequireSessionKeys, "require_auth_methods": o.RequireAuthMethods} {
+		for _, key := range list {
+			if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+				errs = append(errs, fmt.Errorf("authn.django.%s holds %q: want names such as \"otp_device_id\"", name, key))
+			}
+		}
+	}
+	return errs
+}
+
+// cacheTable begins the address of a DatabaseCache.
+const cacheTable = "db://"
+
+// rows tells whether sessions are in session_table.
+func (o *Options) rows() bool { return o.Engine == EngineDB || o.Engine == EngineCachedDB }
+
+// cached tells whether sessions are in a cache.
+func (o *Options) cached() bool { return o.Engine == EngineCache || o.Engine == EngineCachedDB }
 
 func (o *Options) checkKeys() (errs []error) {
 	need := func(name, value, why string) {
@@ -148,8 +276,17 @@ func (o *Options) checkKeys() (errs []error) {
 	switch o.Engine {
 	case EngineSignedCookies:
 		need("cookie_key", o.CookieKey, "engine signed_cookies verifies cookies with it")
+	case EngineCache: // nothing is signed there
 	default:
-		need("session_key", o.SessionKey, "engine db verifies sessions with it")
+		need("session_key", o.SessionKey, fmt.Sprintf("engine %s verifies sessions with it", o.Engine))
+	}
+	for _, k := range []namedKey{{"legacy_session_key", o.LegacySessionKey}, {"legacy_cookie_key", o.LegacyCookieKey}, {"legacy_hash_key", o.LegacyHashKey}} {
+		if k.value == "" {
+			continue
+		}
+		if err := checkKey(k.name, k.value, 40); err != nil {
+			errs = append(errs, fmt.Errorf("authn.django.%w", err))
+		}
 	}
 	if o.VerifyHash {
 		need("hash_key", o.HashKey, "it ends logins when the password changes")
@@ -165,7 +302,7 @@ func (o *Options) checkKeys() (errs []error) {
 			if k.value == "" {
 				continue
 			}
-			if err := checkKey(k.name, k.value); err != nil {
+			if err := checkKey(k.name, k.value, 64); err != nil {
 				errs = append(errs, fmt.Errorf("%s%w", where, err))
 				continue
 			}
@@ -188,18 +325,14 @@ func (k Keys) named() []namedKey {
 }
 
 func checkEngine(engine string) error {
-	const work = `"db" and "signed_cookies" work`
-	switch name := strings.TrimPrefix(engine, "django.contrib.sessions.backends."); {
-	case engine == EngineDB || engine == EngineSignedCookies:
+	engines := []string{EngineDB, EngineCachedDB, EngineCache, EngineFile, EngineSignedCookies}
+	if slices.Contains(engines, engine) {
 		return nil
-	case name == EngineDB || name == EngineSignedCookies:
-		return fmt.Errorf("engine is %q: write its last word, %q", engine, name)
-	case name == "cached_db":
-		return fmt.Errorf(`engine "cached_db" is not read from its cache yet; its sessions are in the database too: set engine = "db" (%s)`, work)
-	case name == "cache" || name == "file":
-		return fmt.Errorf("engine %q is not supported yet: %s", name, work)
 	}
-	return fmt.Errorf("engine %q is unknown: %s", engine, work)
+	if name := engine[strings.LastIndexByte(engine, '.')+1:]; name != engine && slices.Contains(engines, name) {
+		return fmt.Errorf("engine is %q: write its last word, %q", engine, name)
+	}
+	return fmt.Errorf("engine %q is unknown: %s work", engine, strings.Join(engines, ", "))
 }
 
 var (
@@ -222,7 +355,7 @@ func isTable(name string) bool {
 
 func (o *Options) checkNames() (errs []error) {
 	table := func(name, value string, optional bool) {
-		if optional && value == "" {
+		if optional && (value == "" || value == NoTable) {
 			return
 		}
 		if !isTable(value) {
@@ -238,6 +371,9 @@ func (o *Options) checkNames() (errs []error) {
 			errs = append(errs, fmt.Errorf("authn.django.%s is %q: want a column's name", name, value))
 		}
 	}
+	column("session_key_column", o.SessionKeyColumn)
+	column("session_data_column", o.SessionDataColumn)
+	column("session_expire_column", o.SessionExpireColumn)
 	column("user_id_column", o.UserIDColumn)
 	if o.UserForeignKey != "" {
 		column("user_foreign_key", o.UserForeignKey)

@@ -67,8 +67,9 @@ func (d postgresDialect) columns(ctx context.Context, db *sql.DB, table string) 
 }
 
 func (postgresDialect) param() string { return "$1" }
-func (postgresDialect) expire() string {
-	return `to_char(expire_date AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')`
+func (postgresDialect) zoned() bool   { return true }
+func (postgresDialect) clock(column string) string {
+	return `to_char(` + column + ` AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')`
 }
 
 func (postgresDialect) is(column string, kind idKind) string {
@@ -91,7 +92,12 @@ func (postgresDialect) in(column string, kind idKind) string {
 	return column + " = ANY($1::text[])"
 }
 
+func (postgresDialect) integer(expression string) string {
+	return "CAST(" + expression + " AS INTEGER)"
+}
+func (postgresDialect) text(expression string) string { return "CAST(" + expression + " AS TEXT)" }
 func (postgresDialect) list(expression string) string { return "json_agg(" + expression + ")" }
+func (postgresDialect) derived() bool                 { return true }
 
 func (postgresDialect) batch() int { return 10000 }
 
@@ -103,15 +109,15 @@ func (postgresDialect) arg(id string, kind idKind) any {
 	return id
 }
 
-func (d postgresDialect) args(ids []string, kind idKind) (any, error) {
+func (d postgresDialect) many(query string, ids []string, kind idKind) (string, []any, error) {
 	if kind != idInteger {
-		return ids, nil
+		return query, []any{ids}, nil
 	}
 	list := make([]int64, len(ids))
 	for i, id := range ids {
 		list[i], _ = strconv.ParseInt(id, 10, 64)
 	}
-	return list, nil
+	return query, []any{list}, nil
 }
 
 // undefined: undefined_table and undefined_column.

@@ -26,6 +26,7 @@ type schema struct {
 type queries struct {
 	schema                               *schema
 	ping, session, sessions, user, users string
+	cache                                string // of a DatabaseCache
 }
 
 // prepare looks at the tables once, the first time the database answers, and tries the queries, so that a missing column or right is found at start and not by the first user.
@@ -101,18 +102,17 @@ func wrong(format string, args ...any) error { return &wrongTable{fmt.Sprintf(fo
 
 func (d *database) detect(ctx context.Context) (*schema, error) {
 	o := d.opts
-	if o.Engine == EngineDB {
-		columns, err := d.dialect.columns(ctx, d.db, o.SessionTable)
-		if err != nil {
+	if o.rows() {
+		if err := d.detectTable(ctx, o.SessionTable, "run manage.py migrate, or set session_table, or is this another database?",
+			"session_table must be one with Django's session columns, or session_key_column, session_data_column and session_expire_column must name them",
+			o.SessionKeyColumn, o.SessionDataColumn, o.SessionExpireColumn); err != nil {
 			return nil, err
 		}
-		if len(columns) == 0 {
-			return nil, wrong("there is no table %s: run manage.py migrate, or set session_table, or is this another database?", o.SessionTable)
-		}
-		for _, c := range []string{"session_key", "session_data", "expire_date"} {
-			if _, ok := columns[c]; !ok {
-				return nil, wrong("table %s has no column %s: session_table must be one with Django's session columns", o.SessionTable, c)
-			}
+	}
+	if table, ok := o.tableCache(); ok {
+		if err := d.detectTable(ctx, table, "run manage.py createcachetable, or correct the name after db:// in cache, or is this another database?",
+			"cache must name the table of a DatabaseCache", "cache_key", "value", "expires"); err != nil {
+			return nil, err
 		}
 	}
 	columns, err := d.dialect.columns(ctx, d.db, o.UserTable)
@@ -140,6 +140,29 @@ func (d *database) detect(ctx context.Context) (*schema, error) {
 		}
 	}
 	return s, d.detectRelations(ctx, s)
+}
+
+// detectTable finds out whether a table has the columns that are read, and says what to do if not.
+func (d *database) detectTable(ctx context.Context, table, absent, lacking string, names ...string) error {
+	columns, err := d.dialect.columns(ctx, d.db, table)
+	if err != nil {
+		return err
+	}
+	if len(columns) == 0 {
+		return wrong("there is no table %s: %s", table, absent)
+	}
+	for _, name := range names {
+		if _, ok := columns[name]; !ok {
+			return wrong("table %s has no column %s: %s", table, name, lacking)
+		}
+	}
+	return nil
+}
+
+// tableCache is the table of a DatabaseCache, if the engine's sessions are in one.
+func (o *Options) tableCache() (table string, ok bool) {
+	table, ok = strings.CutPrefix(o.Cache, cacheTable)
+	return table, ok && o.cached()
 }
 
 // detectRelations finds the tables of PermissionsMixin. A user model without it has none, which is no error; tables named in config are.
@@ -172,8 +195,8 @@ func (d *database) detectRelations(ctx context.Context, s *schema) (err error) {
 		}
 		return all
 	}
-	s.groups = there("auth_group") && s.groupsTable != ""
-	s.permissions = there("auth_permission", "auth_group_permissions", "django_content_type") && s.groups && s.permsTable != ""
+	s.groups = s.groupsTable != "" && there("auth_group")
+	s.permissions = s.groups && s.permsTable != "" && there("auth_permission", "auth_group_permissions", "django_content_type")
 	return err
 }
 
@@ -187,6 +210,9 @@ func (d *database) beside(table string) string {
 
 // relation finds a many-to-many table and its column for the user: the one that is neither the table's id nor the other side's.
 func (d *database) relation(ctx context.Context, key, named, derived, other string) (table, column string, err error) {
+	if named == NoTable {
+		return "", "", nil
+	}
 	table = named
 	if table == "" {
 		table = derived
@@ -222,7 +248,7 @@ func (d *database) relation(ctx context.Context, key, named, derived, other stri
 	return table, column, nil
 }
 
-// idKindOf tells by the column's type what a primary key is. Django's UUIDField is uuid in PostgreSQL and char(32) in SQLite; CharField is varchar(…) in both.
+// idKindOf tells by the column's type what a primary key is. Django's UUIDField is uuid in PostgreSQL and MariaDB 10.7 and later, char(32) in SQLite and MySQL; CharField is varchar(…) everywhere.
 func idKindOf(columnType string) idKind {
 	switch {
 	case strings.Contains(columnType, "int"), strings.Contains(columnType, "serial"):
@@ -249,7 +275,7 @@ func normalID(id string, kind idKind) (string, bool) {
 // build writes the queries. A user and its groups and permissions are one query, so that a login costs two.
 func (d *database) build(s *schema) *queries {
 	o, p := d.opts, d.dialect.param()
-	sessionTable, userTable := quoteName(o.SessionTable), quoteName(o.UserTable)
+	userTable := quoteName(o.UserTable)
 	id := "u." + quoteName(o.UserIDColumn)
 	beside := func(table string) string { return quoteName(d.beside(table)) }
 
@@ -257,31 +283,38 @@ func (d *database) build(s *schema) *queries {
 		if !there {
 			return absent
 		}
-		return `COALESCE(CAST(u."` + name + `" AS INTEGER), 0)`
+		return `COALESCE(` + d.dialect.integer(`u."`+name+`"`) + `, 0)`
 	}
 	password, groups, perms := "NULL", "'[]'", "'[]'"
 	if s.password {
 		password = `u."password"`
 	}
 	if s.groups {
-		groups = `COALESCE(CAST((SELECT ` + d.dialect.list("g.name") + ` FROM ` + quoteName(s.groupsTable) + ` ug JOIN ` + beside("auth_group") + ` g ON g.id = ug.group_id` +
-			` WHERE ug.` + quoteName(s.groupsKey) + ` = ` + id + `) AS TEXT), '[]')`
+		groups = `COALESCE(` + d.dialect.text(`(SELECT `+d.dialect.list("g.name")+` FROM `+quoteName(s.groupsTable)+` ug JOIN `+beside("auth_group")+` g ON g.id = ug.group_id`+
+			` WHERE ug.`+quoteName(s.groupsKey)+` = `+id+`)`) + `, '[]')`
 	}
 	if s.permissions {
-		perms = `COALESCE(CAST((SELECT ` + d.dialect.list("ct.app_label || '.' || p.codename") + ` FROM (` +
-			`SELECT up.permission_id AS id FROM ` + quoteName(s.permsTable) + ` up WHERE up.` + quoteName(s.permsKey) + ` = ` + id +
-			` UNION SELECT gp.permission_id FROM ` + beside("auth_group_permissions") + ` gp JOIN ` + quoteName(s.groupsTable) + ` ug ON ug.group_id = gp.group_id WHERE ug.` + quoteName(s.groupsKey) + ` = ` + id +
-			`) x JOIN ` + beside("auth_permission") + ` p ON p.id = x.id JOIN ` + beside("django_content_type") + ` ct ON ct.id = p.content_type_id) AS TEXT), '[]')`
+		own := `SELECT up.permission_id AS id FROM ` + quoteName(s.permsTable) + ` up WHERE up.` + quoteName(s.permsKey) + ` = ` + id
+		groups := `SELECT gp.permission_id FROM ` + beside("auth_group_permissions") + ` gp JOIN ` + quoteName(s.groupsTable) + ` ug ON ug.group_id = gp.group_id WHERE ug.` + quoteName(s.groupsKey) + ` = ` + id
+		from := `(` + own + ` UNION ` + groups + `) x JOIN ` + beside("auth_permission") + ` p ON p.id = x.id JOIN ` + beside("django_content_type") + ` ct ON ct.id = p.content_type_id`
+		if !d.dialect.derived() {
+			from = beside("auth_permission") + ` p JOIN ` + beside("django_content_type") + ` ct ON ct.id = p.content_type_id WHERE p.id IN (` + own + `) OR p.id IN (` + groups + `)`
+		}
+		perms = `COALESCE(` + d.dialect.text(`(SELECT `+d.dialect.list("ct.app_label || '.' || p.codename")+` FROM `+from+`)`) + `, '[]')`
 	}
-	fields := []string{`CAST(` + id + ` AS TEXT)`, password, flag(s.active, "is_active", "1"), flag(s.staff, "is_staff", "0"), flag(s.superuser, "is_superuser", "0"), groups, perms}
+	fields := []string{d.dialect.text(id), password, flag(s.active, "is_active", "1"), flag(s.staff, "is_staff", "0"), flag(s.superuser, "is_superuser", "0"), groups, perms}
 	for _, a := range s.attributes {
-		fields = append(fields, `CAST(u.`+quoteName(a)+` AS TEXT)`)
+		fields = append(fields, d.dialect.text(`u.`+quoteName(a)))
 	}
 	user := `SELECT ` + strings.Join(fields, ", ") + ` FROM ` + userTable + ` u WHERE `
 	q := &queries{schema: s, ping: "SELECT 1", user: user + d.dialect.is(id, s.id), users: user + d.dialect.in(id, s.id)}
-	if o.Engine == EngineDB {
-		q.session = `SELECT session_data, ` + d.dialect.expire() + ` FROM ` + sessionTable + ` WHERE session_key = ` + p
-		q.sessions = `SELECT session_key, session_data, ` + d.dialect.expire() + ` FROM ` + sessionTable + ` WHERE ` + d.dialect.in("session_key", idText)
+	if o.rows() {
+		key, rest := quoteName(o.SessionKeyColumn), quoteName(o.SessionDataColumn)+`, `+d.dialect.clock(quoteName(o.SessionExpireColumn))+` FROM `+quoteName(o.SessionTable)+` WHERE `
+		q.session = `SELECT ` + rest + key + ` = ` + p
+		q.sessions = `SELECT ` + key + `, ` + rest + d.dialect.in(key, idText)
+	}
+	if table, ok := o.tableCache(); ok {
+		q.cache = `SELECT "cache_key", "value", ` + d.dialect.clock(`"expires"`) + ` FROM ` + quoteName(table) + ` WHERE ` + d.dialect.in(`"cache_key"`, idText)
 	}
 	return q
 }
@@ -289,22 +322,23 @@ func (d *database) build(s *schema) *queries {
 // try runs every query for nobody.
 func (d *database) try(ctx context.Context, q *queries) error {
 	nobody := map[idKind]string{idText: "-", idInteger: "-1", idUUID: strings.Repeat("0", 32)}[q.schema.id]
-	list, err := d.dialect.args([]string{nobody}, q.schema.id)
-	if err != nil {
-		return err
-	}
-	keys, err := d.dialect.args([]string{"-"}, idText)
-	if err != nil {
-		return err
-	}
 	for _, t := range []struct {
 		query string
-		arg   any
-	}{{q.session, "-"}, {q.sessions, keys}, {q.user, d.dialect.arg(nobody, q.schema.id)}, {q.users, list}} {
+		list  bool
+		id    string
+		kind  idKind
+	}{{q.session, false, "-", idText}, {q.sessions, true, "-", idText}, {q.cache, true, "-", idText}, {q.user, false, nobody, q.schema.id}, {q.users, true, nobody, q.schema.id}} {
 		if t.query == "" {
 			continue
 		}
-		rows, err := d.db.QueryContext(ctx, t.query, t.arg)
+		query, args := t.query, []any{d.dialect.arg(t.id, t.kind)}
+		if t.list {
+			var err error
+			if query, args, err = d.dialect.many(query, []string{t.id}, t.kind); err != nil {
+				return err
+			}
+		}
+		rows, err := d.db.QueryContext(ctx, query, args...)
 		if err != nil {
 			return err
 		}

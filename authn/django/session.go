@@ -15,30 +15,35 @@ type login struct {
 	hash    string // _auth_user_hash
 }
 
-var errPickle = errors.New("the session is pickled; set SESSION_SERIALIZER to django.contrib.sessions.serializers.JSONSerializer in the site's settings")
+// extras are other keys of a session that were asked for, as encoding/json or package pickle have their values.
+type extras map[string]any
+
+var errPickle = errors.New(`the session is pickled: set authn.django.serializer = "pickle" if the site's SESSION_SERIALIZER is the PickleSerializer`)
 
 // maxDepth bounds the nesting of session data; Python's own json gives up near 1,000.
 const maxDepth = 1000
 
 // decodeLogin finds the three keys of a login in a serialised session. Everything else in it is skipped, not built. It reads what Python's
 // json.dumps writes, which is more than JSON: NaN and Infinity are numbers there, and one such value in a shopping cart must not end a login.
-// A repeated key counts as its last value, as in Python.
-func decodeLogin(data []byte) (login, error) {
+// A repeated key counts as its last value, as in Python. asked are more keys that are wanted.
+func decodeLogin(data []byte, asked ...string) (login, extras, error) {
 	if len(data) > 0 && data[0] == 0x80 {
-		return login{}, errPickle
+		return login{}, nil, errPickle
 	}
-	s := scanner{data: data}
+	s := scanner{data: data, asked: asked}
 	l, err := s.login()
 	if err != nil {
-		return login{}, fmt.Errorf("session data at byte %d: %w", s.pos, err)
+		return login{}, nil, fmt.Errorf("session data at byte %d: %w", s.pos, err)
 	}
-	return l, nil
+	return l, s.extras, nil
 }
 
 // scanner walks JSON as Python's json module reads it.
 type scanner struct {
-	data []byte
-	pos  int
+	data   []byte
+	pos    int
+	asked  []string
+	extras extras // nil until one that was asked for is found
 }
 
 var (
@@ -62,7 +67,7 @@ func (s *scanner) login() (l login, err error) {
 		case `"_auth_user_hash"`:
 			dst = &l.hash
 		default:
-			return s.value(1)
+			return s.extra(key)
 		}
 		start := s.pos
 		if err := s.value(1); err != nil {
@@ -78,6 +83,28 @@ func (s *scanner) login() (l login, err error) {
 		return login{}, errSyntax
 	}
 	return l, nil
+}
+
+// extra passes over the value of a key, and keeps it if it was asked for.
+func (s *scanner) extra(key []byte) error {
+	start := s.pos
+	if err := s.value(1); err != nil {
+		return err
+	}
+	for _, name := range s.asked {
+		if len(key) != len(name)+2 || string(key[1:len(key)-1]) != name { // Python escapes nothing of such a name
+			continue
+		}
+		var v any
+		if json.Unmarshal(s.data[start:s.pos], &v) != nil {
+			v = string(s.data[start:s.pos]) // with NaN in it, which is something
+		}
+		if s.extras == nil {
+			s.extras = extras{}
+		}
+		s.extras[name] = v
+	}
+	return nil
 }
 
 // text is a string as it is, an integer (sessions of very old sites) as its digits, and null as nothing.

@@ -43,7 +43,7 @@ func TestDecodeLogin(t *testing.T) {
 		{"nested for ever", `{"a":` + strings.Repeat("[", 100000), login{}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := decodeLogin([]byte(test.data))
+			got, _, err := decodeLogin([]byte(test.data))
 			if got != test.want || (err == nil) != test.ok {
 				t.Errorf("decodeLogin(%.80q) = %+v, %v, want %+v, ok %v", test.data, got, err, test.want, test.ok)
 			}
@@ -56,7 +56,7 @@ func TestAPickledSessionIsToldSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := decodeLogin(payload); !errors.Is(err, errPickle) {
+	if _, _, err := decodeLogin(payload); !errors.Is(err, errPickle) {
 		t.Errorf("decodeLogin(pickle) = %v, want %v", err, errPickle)
 	}
 }

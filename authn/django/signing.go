@@ -32,6 +32,10 @@ var (
 //	token = body ":" base62(unix seconds) ":" base64url(HMAC-SHA256(key, body ":" base62(…)))
 //	body  = base64url(data), or "." base64url(zlib(data))
 func (r ring) unsign(token string, now time.Time, maxAge time.Duration) (payload []byte, signed time.Time, err error) {
+	return unsign(token, r.verify, now, maxAge)
+}
+
+func unsign(token string, verify func(value, signature string) bool, now time.Time, maxAge time.Duration) (payload []byte, signed time.Time, err error) {
 	i := strings.LastIndexByte(token, ':')
 	if i < 0 {
 		return nil, time.Time{}, errShape
@@ -41,7 +45,7 @@ func (r ring) unsign(token string, now time.Time, maxAge time.Duration) (payload
 	if j < 0 {
 		return nil, time.Time{}, errShape
 	}
-	if !r.verify(value, signature) {
+	if !verify(value, signature) {
 		return nil, time.Time{}, errSignature
 	}
 	seconds, err := decodeBase62(value[j+1:])

@@ -212,7 +212,7 @@ func BenchmarkUnsignAndDecode(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := decodeLogin(payload); err != nil {
+		if _, _, err := decodeLogin(payload); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/authn/django/pgtest"
+	"github.com/gatecast/gatecast/authn/django/servertest"
 )
 
 // site is a Django project's database with Django's own tables (DDL as sqlmigrate of 5.2 prints it), written to as Django writes.
@@ -22,6 +23,7 @@ type site struct {
 	t     testing.TB
 	db    *sql.DB
 	pg    bool
+	maria bool
 	dsn   string
 	keys  Keys
 	user  string // table
@@ -34,11 +36,20 @@ type siteKind struct{ name, user, model, idSQLite, idPostgres string }
 
 var plainSite = siteKind{"auth_user", "auth_user", "user", "integer", "integer"}
 
-// onEveryDatabase runs a test on SQLite in both journal modes and on PostgreSQL.
+// onEveryDatabase runs a test on SQLite in both journal modes, on PostgreSQL and on MariaDB.
 func onEveryDatabase(t *testing.T, kind siteKind, test func(t *testing.T, s *site)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, newSQLiteSite(t, kind, "delete")) })
 	t.Run("sqlite wal", func(t *testing.T) { test(t, newSQLiteSite(t, kind, "wal")) })
 	t.Run("postgres", func(t *testing.T) { test(t, newPostgresSite(t, pgtest.Shared(t), kind)) })
+	t.Run("mariadb", func(t *testing.T) { test(t, newMariaSite(t, servertest.MariaDBShared(t), kind)) })
+}
+
+func newMariaSite(t testing.TB, server *servertest.Maria, kind siteKind) *site {
+	t.Helper()
+	name := server.CreateDatabase(t)
+	s := &site{t: t, db: server.Open(t, name), maria: true, dsn: server.URL(name), idSQL: kind.idSQLite, zone: time.UTC}
+	s.create(kind)
+	return s
 }
 
 func newSQLiteSite(t testing.TB, kind siteKind, journal string) *site {
@@ -78,8 +89,11 @@ func (s *site) create(kind siteKind) {
 	s.t.Cleanup(func() { s.db.Close() })
 	s.keys, s.user, s.model = DeriveKeys(vectorSecret), kind.user, kind.model
 	boolean, when := "bool", "datetime"
-	if s.pg {
+	switch {
+	case s.pg:
 		boolean, when = "boolean", "timestamp with time zone"
+	case s.maria:
+		when = "datetime(6)"
 	}
 	fk := s.model + "_id"
 	for _, ddl := range []string{
@@ -110,10 +124,12 @@ type account struct {
 }
 
 func (s *site) bind(query string) string {
-	if !s.pg {
-		for i := 1; i < 12; i++ {
-			query = strings.ReplaceAll(query, fmt.Sprintf("$%d", i), fmt.Sprintf("?%d", i))
+	for i := 1; i < 12 && !s.pg; i++ {
+		mark := fmt.Sprintf("?%d", i)
+		if s.maria { // by place
+			mark = "?"
 		}
+		query = strings.ReplaceAll(query, fmt.Sprintf("$%d", i), mark)
 	}
 	return query
 }

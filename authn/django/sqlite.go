@@ -68,12 +68,16 @@ func readColumns(rows *sql.Rows, err error) (map[string]string, error) {
 }
 
 func (sqliteDialect) param() string                     { return "?1" }
-func (sqliteDialect) expire() string                    { return "CAST(expire_date AS TEXT)" }
+func (sqliteDialect) zoned() bool                       { return false }
+func (sqliteDialect) clock(column string) string        { return "CAST(" + column + " AS TEXT)" }
 func (sqliteDialect) is(column string, _ idKind) string { return column + " = ?1" }
 func (sqliteDialect) in(column string, _ idKind) string {
 	return column + " IN (SELECT value FROM json_each(?1))"
 }
-func (sqliteDialect) list(expression string) string { return "json_group_array(" + expression + ")" }
+func (sqliteDialect) integer(expression string) string { return "CAST(" + expression + " AS INTEGER)" }
+func (sqliteDialect) text(expression string) string    { return "CAST(" + expression + " AS TEXT)" }
+func (sqliteDialect) list(expression string) string    { return "json_group_array(" + expression + ")" }
+func (sqliteDialect) derived() bool                    { return true }
 
 // batch is small: while a sweep reads, a Django in rollback-journal mode waits with its writes.
 func (sqliteDialect) batch() int { return 1000 }
@@ -86,12 +90,12 @@ func (sqliteDialect) arg(id string, kind idKind) any {
 	return id
 }
 
-func (d sqliteDialect) args(ids []string, kind idKind) (any, error) {
+func (d sqliteDialect) many(query string, ids []string, kind idKind) (string, []any, error) {
 	if kind == idInteger {
-		return "[" + strings.Join(ids, ",") + "]", nil
+		return query, []any{"[" + strings.Join(ids, ",") + "]"}, nil
 	}
 	list, err := json.Marshal(ids)
-	return string(list), err
+	return query, []any{string(list)}, err
 }
 
 // undefined: "no such table: t", "no such column: u.c"; SQLite has no code of its own for them.

@@ -18,7 +18,11 @@ type Verifier struct {
 	opts Options
 	data ring // session_key or cookie_key, and fallbacks
 	hash ring
+	old  legacy
 	db   *database
+	kept sessions // nil with signed_cookies
+	more []string // keys of a session that are looked at besides the login's
+	zone *time.Location
 	now  func() time.Time
 }
 
@@ -29,7 +33,8 @@ func Open(ctx context.Context, o Options, log *slog.Logger) (*Verifier, error) {
 		return nil, err
 	}
 	o.Backends, o.Attributes, o.Fallbacks = slices.Clone(o.Backends), slices.Clone(o.Attributes), slices.Clone(o.Fallbacks)
-	v := &Verifier{opts: o, now: time.Now}
+	o.RequireSessionKeys, o.RequireAuthMethods = slices.Clone(o.RequireSessionKeys), slices.Clone(o.RequireAuthMethods)
+	v := &Verifier{opts: o, more: o.asked(), zone: time.UTC, now: time.Now}
 	data, hash := []string{o.SessionKey}, []string{o.HashKey}
 	if o.Engine == EngineSignedCookies {
 		data[0] = o.CookieKey
@@ -42,25 +47,44 @@ func Open(ctx context.Context, o Options, log *slog.Logger) (*Verifier, error) {
 		}
 		hash = append(hash, f.HashKey)
 	}
-	var err, err2 error
+	var err, err2, err3 error
 	v.data, err = newRing(data...)
 	v.hash, err2 = newRing(hash...)
-	if err := errors.Join(err, err2); err != nil {
+	v.old, err3 = newLegacy(&o)
+	if err := errors.Join(err, err2, err3); err != nil {
 		return nil, err
+	}
+	if !o.UseTZ { // Validate has loaded it once
+		if v.zone, err = time.LoadLocation(o.TimeZone); err != nil {
+			return nil, fmt.Errorf("authn.django.time_zone: %w", err)
+		}
 	}
 	if v.db, err = openDatabase(ctx, &v.opts, log); err != nil {
 		return nil, err
 	}
+	if v.kept, err = openSessions(&v.opts, v.db, log); err != nil {
+		return nil, errors.Join(err, v.db.close())
+	}
 	return v, nil
 }
 
-// Close closes the connections to the database. No other call may follow.
-func (v *Verifier) Close() error { return v.db.close() }
+// Close closes the connections to the database and the cache. No other call may follow.
+func (v *Verifier) Close() error {
+	if v.kept == nil {
+		return v.db.close()
+	}
+	return errors.Join(v.kept.close(), v.db.close())
+}
 
 // Ping implements authn.Pinger.
-func (v *Verifier) Ping(ctx context.Context) error { return v.db.ping(ctx) }
+func (v *Verifier) Ping(ctx context.Context) error {
+	if err := v.db.ping(ctx); err != nil || v.kept == nil || v.opts.Engine == EngineDB {
+		return err
+	}
+	return v.kept.ping(ctx)
+}
 
-// Verify implements authn.Verifier. It costs two queries with engine db, one with signed_cookies.
+// Verify implements authn.Verifier. It costs two queries with engine db, one with signed_cookies, one and a question to the cache with the others.
 func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Identity, error) {
 	value, err := v.session(c)
 	if err != nil {
@@ -76,9 +100,9 @@ func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Ident
 
 func (v *Verifier) verify(ctx context.Context, value string) (*authn.Identity, error) {
 	var row *sessionRow
-	if v.opts.Engine == EngineDB {
+	if v.kept != nil {
 		var err error
-		if row, err = v.db.session(ctx, value); err != nil {
+		if row, err = v.kept.session(ctx, value); err != nil {
 			return nil, err
 		}
 	}
@@ -96,21 +120,19 @@ func (v *Verifier) verify(ctx context.Context, value string) (*authn.Identity, e
 // read checks a session, whose row is nil if there is none, and tells whose login it is and when it ends. It does what SessionStore.load and the first half of
 // django.contrib.auth.get_user do.
 func (v *Verifier) read(value string, row *sessionRow) (login, time.Time, error) {
-	token, maxAge := value, v.opts.CookieAge
 	var expires time.Time
-	if v.opts.Engine == EngineDB {
-		if row == nil {
-			return login{}, expires, authn.Refuse(reasonUnknownSession, errors.New("no such session: it was never there or is logged out"))
-		}
-		if row.err != nil {
+	if v.kept != nil {
+		switch {
+		case row == nil:
+			return login{}, expires, authn.Refuse(reasonUnknownSession, errors.New("no such session: it was never there, has ended or is logged out"))
+		case row.err != nil:
 			return login{}, expires, row.err
-		}
-		if !row.expires.After(v.db.wall(v.now())) {
+		case v.over(row):
 			return login{}, expires, authn.Refuse(reasonExpired, nil)
 		}
-		token, maxAge, expires = row.data, 0, v.db.instant(row.expires)
+		expires = row.expires
 	}
-	payload, signed, err := v.data.unsign(token, v.now(), maxAge)
+	payload, signed, err := v.payload(value, row)
 	switch {
 	case errors.Is(err, errTooOld):
 		return login{}, expires, authn.Refuse(reasonExpired, nil)
@@ -119,15 +141,30 @@ func (v *Verifier) read(value string, row *sessionRow) (login, time.Time, error)
 	case err != nil:
 		return login{}, expires, authn.Refuse(reasonMalformed, err)
 	}
-	if v.opts.Engine == EngineSignedCookies {
-		expires = signed.Add(v.opts.CookieAge)
+	decode := decodeLogin
+	if len(payload) > 0 && payload[0] != '{' && (row != nil && row.plain || v.opts.Serializer == SerializerPickle) {
+		decode = unpickleLogin
 	}
-	l, err := decodeLogin(payload)
+	l, more, err := decode(payload, v.more...)
 	if err != nil {
 		return login{}, expires, authn.Refuse(reasonMalformed, err)
 	}
+	switch v.opts.Engine {
+	case EngineSignedCookies:
+		expires = signed.Add(v.opts.CookieAge)
+	case EngineFile:
+		if expires, err = fileExpiry(more[expiryKey], row.written, v.opts.CookieAge, v.zone); err != nil {
+			return login{}, expires, authn.Refuse(reasonMalformed, err)
+		}
+		if !expires.After(v.now()) {
+			return login{}, expires, authn.Refuse(reasonExpired, nil)
+		}
+	}
 	if l.user == "" || l.backend == "" {
 		return login{}, expires, authn.ErrNoLogin
+	}
+	if err := v.opts.gate(more); err != nil {
+		return login{}, expires, authn.Refuse(reasonSecondStep, err)
 	}
 	if err := subject.CheckUserID(v.opts.UserPrefix + l.user); err != nil {
 		return login{}, expires, authn.Refuse(reasonMalformed, err)
@@ -136,6 +173,35 @@ func (v *Verifier) read(value string, row *sessionRow) (login, time.Time, error)
 		return login{}, expires, authn.Refuse(reasonBackend, fmt.Errorf("the login is by a backend that authn.django.backends does not list: %.100q", l.backend))
 	}
 	return l, expires, nil
+}
+
+// over tells whether a session has ended by what its engine says. Where the database's times have no zone, they are compared on its own clock.
+func (v *Verifier) over(row *sessionRow) bool {
+	if !row.wall.IsZero() {
+		return !row.wall.After(v.db.wall(v.now()))
+	}
+	return !row.expires.IsZero() && !row.expires.After(v.now())
+}
+
+// payload checks the signature, where there is one, and gives the serialised session and the time it was signed.
+func (v *Verifier) payload(value string, row *sessionRow) ([]byte, time.Time, error) {
+	if row == nil {
+		payload, signed, err := v.data.unsign(value, v.now(), v.opts.CookieAge)
+		if errors.Is(err, errSignature) && v.old.cookie != nil {
+			return unsign(value, v.old.verify, v.now(), v.opts.CookieAge)
+		}
+		return payload, signed, err
+	}
+	if row.plain {
+		return []byte(row.data), time.Time{}, nil
+	}
+	payload, signed, err := v.data.unsign(row.data, v.now(), 0) // their age does not matter
+	if errors.Is(err, errSignature) || errors.Is(err, errShape) {
+		if old, ok := v.old.decode(row.data); ok {
+			return old, signed, nil
+		}
+	}
+	return payload, signed, err
 }
 
 func (v *Verifier) badSignature() error {
@@ -154,7 +220,7 @@ func (v *Verifier) identity(value string, l login, u *userRow, expires time.Time
 	if !u.active && l.backend != allowAllModelBackend && l.backend != allowAllRemoteBackend {
 		return nil, authn.Refuse(reasonInactive, nil)
 	}
-	if v.opts.VerifyHash && !v.hash.authHash(u.password, l.hash) {
+	if v.opts.VerifyHash && !v.hash.authHash(u.password, l.hash) && !v.old.authHash(u.password, l.hash) {
 		return nil, authn.Refuse(reasonHashMismatch, errors.New("the password or SECRET_KEY changed since the login"))
 	}
 	id := &authn.Identity{

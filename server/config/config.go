@@ -48,7 +48,7 @@ type Authn struct {
 	authn.Options
 	// JSON Web Tokens, named "jwt" in authn.chain. Configured when it has a secret, public_key or jwks. Taken over by a reload.
 	JWT JWT `toml:"jwt"`
-	// The sessions of a Django site, named "django" in authn.chain. Configured when it has a key or a database.
+	// The sessions of a Django site, named "django" in authn.chain. Configured when it has a key, a database or a cache.
 	Django Django `toml:"django"`
 	// Tokens of Django REST framework and django-rest-knox, named "token" in authn.chain. Configured when it has kinds; the database and the users
 	// are those of [authn.django], which needs no keys for it.
@@ -143,7 +143,7 @@ func (a *Authn) Issuers() []string {
 func (a *Authn) HasDjango() bool { return isSite(&a.Django.Options) }
 
 func isSite(o *django.Options) bool {
-	return o.SessionKey != "" || o.CookieKey != "" || o.HashKey != "" || o.Database != ""
+	return o.SessionKey != "" || o.CookieKey != "" || o.HashKey != "" || o.Database != "" || o.Cache != ""
 }
 
 // Log is the section [log].

@@ -160,17 +160,32 @@ func stepText(s *authn.Step) string {
 func advice(reason string) string {
 	switch reason {
 	case "bad_signature", "bad_session_signature":
-		return "\n  The keys do not fit this site: compare them with `manage.py gatecast_keys`."
+		return "\n  The session is there, but none of the configured keys signed it: this is another site's session, or SECRET_KEY is another one now." +
+			"\n  Compare the keys with `manage.py gatecast_keys`. After a change of SECRET_KEY the old one belongs into SECRET_KEY_FALLBACKS."
 	case "hash_mismatch":
-		return "\n  The password or SECRET_KEY changed after this login; if not, compare hash_key with `manage.py gatecast_keys`."
-	case "unknown_session", "expired":
-		return "\n  Log in again; if that does not help, look whether authn.django.database is the site's database."
+		return "\n  The password or SECRET_KEY changed after this login, so Django asks to log in again too; if neither did, compare hash_key with `manage.py gatecast_keys`."
+	case "unknown_session":
+		return "\n  There is no session of that name: it was logged out, it ended, or it never was there." +
+			"\n  Copy the cookie again after a new login. If that does not help, Gatecast looks in another place than the site writes to: compare" +
+			"\n  engine, database, cache, cache_key_prefix and session_file_path in [authn.django] with `manage.py gatecast_keys`."
+	case "expired":
+		return "\n  The session's time is over: log in again. If it ended too early or by whole hours, compare cookie_age, use_tz and time_zone with `manage.py gatecast_keys`."
+	case "malformed":
+		return "\n  The session is there and cannot be read. A site with the PickleSerializer needs serializer = \"pickle\"; a serializer or compressor of the project's own cannot be read."
 	case "unknown_token":
 		return "\n  It was deleted, or authn.django.database is not the site's database, or knox_version or knox_prefix are not the site's."
 	case "ticket_used", "ticket_too_early":
 		return "\n  Ask the application for a new ticket: each is good for one login."
 	case "backend_not_allowed":
-		return "\n  Add the site's AUTHENTICATION_BACKENDS to authn.django.backends."
+		return "\n  Who logged this user in is not in authn.django.backends: copy the site's AUTHENTICATION_BACKENDS there."
+	case "unknown_user":
+		return "\n  The session names a user that the database does not have: it was deleted, or authn.django.database or user_table is not the site's."
+	case "inactive":
+		return "\n  The user's is_active is off. Django lets nobody in then, either."
+	case "second_step_missing":
+		return "\n  The user has given the password and not yet the second factor. If nobody needs one, take the name out of require_session_keys or require_auth_methods."
+	case "revoked":
+		return "\n  This session was logged out. A new login gets a new session."
 	}
 	return ""
 }
