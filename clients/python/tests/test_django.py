@@ -1,5 +1,6 @@
 import datetime
 import decimal
+import hashlib
 import io
 import json
 import os
@@ -330,8 +331,8 @@ def test_command_prints_a_section_that_gatecast_knows():
         ("django.contrib.sessions.backends.db", "db", ""),
         ("django.contrib.sessions.backends.cached_db", "db", "in the database too"),
         ("django.contrib.sessions.backends.signed_cookies", "signed_cookies", "cannot be revoked"),
-        ("django.contrib.sessions.backends.cache", "cache", "not supported by Gatecast yet"),
-        ("django.contrib.sessions.backends.file", "file", "not supported by Gatecast yet"),
+        ("django.contrib.sessions.backends.cache", "cache", "no other process can read"),
+        ("django.contrib.sessions.backends.file", "file", "session_file_path = "),
     ],
 )
 def test_engines(engine, name, remark):
@@ -419,16 +420,97 @@ def test_what_toml_wants_escaped():
         assert tomllib.loads(out)["authn"]["django"]["cookie_name"] == 'a\x7f"\n'
 
 
-def test_mysql_is_told_so():
+MYSQL = {"ENGINE": "django.db.backends.mysql", "NAME": "site"}
+
+
+@pytest.mark.parametrize(
+    "database,open_dsn,secret_dsn",
+    [
+        (MYSQL, "mysql://127.0.0.1/site", None),
+        ({**MYSQL, "HOST": "db", "PORT": 3307, "USER": "u", "PASSWORD": "p@ss/word"}, "mysql://u:PASSWORD@db:3307/site", "mysql://u:p%40ss%2Fword@db:3307/site"),
+        ({**MYSQL, "HOST": "/run/mysqld/mysqld.sock", "USER": "u"}, "mysql://u@/site?socket=/run/mysqld/mysqld.sock", None),
+        ({**MYSQL, "HOST": "::1", "OPTIONS": {"charset": "utf8mb4", "ssl": {"ca": "/etc/ca.pem"}}}, "mysql://[::1]/site?ca=/etc/ca.pem&tls=true", None),
+        ({**MYSQL, "HOST": "db", "OPTIONS": {"ssl_mode": "REQUIRED"}}, "mysql://db/site?tls=skip-verify", None),
+    ],
+)
+def test_mysql_addresses(database, open_dsn, secret_dsn):
+    assert Project(False).dsn(database) == open_dsn
+    assert Project(True).dsn(database) == (secret_dsn or open_dsn)
+
+
+def test_another_database_is_told_so():
     p = Project(False)
-    assert p.dsn({"ENGINE": "django.db.backends.mysql", "NAME": "x"}) == ""
-    assert any("mysql is not supported" in n for n in p.notes)
+    assert p.dsn({"ENGINE": "django.db.backends.oracle", "NAME": "x"}) == ""
+    assert any("oracle is not supported" in n for n in p.notes)
+    p.dsn({**MYSQL, "OPTIONS": {"read_default_file": "/etc/my.cnf", "charset": "utf8mb4"}})
+    assert any("read_default_file;" in n for n in p.notes)
 
 
-def test_a_pickling_project_is_told_so():
-    with override_settings(SESSION_SERIALIZER="x.PickleSerializer"):
+@pytest.mark.parametrize("serializer,value,note", [("x.PickleSerializer", "pickle", False), ("x.OtherSerializer", None, True), ("x.JSONSerializer", None, False)])
+def test_serializers(serializer, value, note):
+    with override_settings(SESSION_SERIALIZER=serializer):
         out, err = run()
-    assert "Gatecast reads JSON only" in out and "Gatecast reads JSON only" in err
+    assert parse(out)["authn.django"][0].get("serializer") == value
+    assert ("Gatecast reads JSON and pickles only" in err) == note
+
+
+REDIS, DJANGO_REDIS, PYMEMCACHE = "django.core.cache.backends.redis.RedisCache", "django_redis.cache.RedisCache", "django.core.cache.backends.memcached.PyMemcacheCache"
+
+
+def upper(key, prefix, version):
+    return "%s/%s/V%s" % (prefix, key, version)
+
+
+def hashed(key, prefix, version):
+    return str(hash(key))
+
+
+@pytest.mark.parametrize(
+    "cache,want,note",
+    [
+        ({"BACKEND": REDIS, "LOCATION": "redis://127.0.0.1:6379"}, {"cache": "redis://127.0.0.1:6379"}, ""),
+        ({"BACKEND": REDIS, "LOCATION": "redis://u:p%40ss@a:1/2,redis://b:1/2", "KEY_PREFIX": "shop", "VERSION": 3}, {"cache": "redis://u:PASSWORD@a:1/2", "cache_key_prefix": "shop", "cache_version": 3}, ""),
+        ({"BACKEND": REDIS, "LOCATION": ["rediss://a:1"], "OPTIONS": {"db": 5, "password": "hunter2"}}, {"cache": "rediss://:PASSWORD@a:1/5"}, ""),
+        ({"BACKEND": REDIS, "LOCATION": "unix:///run/redis.sock?db=1"}, {"cache": "unix:///run/redis.sock?db=1"}, ""),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://a:1/2", "OPTIONS": {"COMPRESSOR": "django_redis.compressors.zlib.ZlibCompressor"}}, {"cache": "redis://a:1/2"}, ""),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://a:1/2", "OPTIONS": {"COMPRESSOR": "django_redis.compressors.lz4.Lz4Compressor"}}, {"cache": "redis://a:1/2"}, "compresses with lz4"),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://a:1/2", "OPTIONS": {"SERIALIZER": "django_redis.serializers.msgpack.MSGPackSerializer"}}, {"cache": "redis://a:1/2"}, "MSGPackSerializer is not read"),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://a:1/2", "KEY_FUNCTION": upper}, {"cache": "redis://a:1/2", "cache_key_format": "/{key}/V1"}, ""),
+        ({"BACKEND": REDIS, "LOCATION": "redis://a:1/2", "KEY_FUNCTION": hashed}, {"cache": "redis://a:1/2"}, "KEY_FUNCTION changes keys"),
+        ({"BACKEND": PYMEMCACHE, "LOCATION": "127.0.0.1:11211"}, {"cache": "memcached://127.0.0.1:11211"}, ""),
+        ({"BACKEND": PYMEMCACHE, "LOCATION": ["a:1", "b:2"]}, {"cache": "memcached://a:1,b:2?client=pymemcache"}, ""),
+        ({"BACKEND": PYMEMCACHE, "LOCATION": "unix:/run/m.sock"}, {"cache": "memcached:///run/m.sock"}, ""),
+        ({"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache_table"}, {"cache": "db://cache_table"}, ""),
+        ({"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": "/var/tmp/c"}, {"cache": "file:///var/tmp/c"}, ""),
+    ],
+)
+@pytest.mark.parametrize("engine", ["cache", "cached_db"])
+def test_caches(engine, cache, want, note):
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends." + engine, CACHES={"default": cache}):
+        out, err = run()
+    section = parse(out)["authn.django"][0]
+    assert section["engine"] == engine and set(section) <= known_keys("Options")
+    assert {k: v for k, v in section.items() if k.startswith("cache")} == want
+    assert note in err and "hunter2" not in out + err
+    if "PASSWORD" in section["cache"]:
+        assert "cache_file" in out
+        with override_settings(SESSION_ENGINE="django.contrib.sessions.backends." + engine, CACHES={"default": cache}):
+            assert Project(True).values["cache"] == section["cache"].replace("PASSWORD", "hunter2" if "rediss" in section["cache"] else "p%40ss")
+
+
+def test_legacy_keys_only_when_asked_for():
+    out, _ = run()
+    assert "legacy" not in out
+    out, _ = run("--legacy-sha1")
+    section = parse(out)["authn.django"][0]
+    assert section["legacy_hash_key"] == hashlib.sha1(b"django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash" + SECRET.encode()).hexdigest()
+    assert set(section) <= known_keys("Options") and {"legacy_session_key", "legacy_cookie_key"} <= set(section)
+
+
+def test_sites_with_otp_are_told_of_the_gate(monkeypatch):
+    assert "otp_device_id" not in run()[0]
+    monkeypatch.setattr("gatecast.django.project.OTP", ("django.contrib.auth",))  # installed here as django_otp is there
+    assert 'require_session_keys = ["otp_device_id"]' in run()[0]
 
 
 def test_a_custom_user_model(tmp_path):

@@ -15,6 +15,19 @@ def derive(salt, secret):
     return hashlib.sha256(force_bytes(salt) + force_bytes(secret)).hexdigest()
 
 
+def derive_legacy_keys(secret, store="SessionStore"):
+    """The SHA-1 keys of Django before 3.1, and of 3.1 and 3.2 with DEFAULT_HASHING_ALGORITHM = "sha1"."""
+
+    def sha1(salt):
+        return hashlib.sha1(force_bytes(salt) + force_bytes(secret)).hexdigest()
+
+    return {
+        "legacy_session_key": sha1("django.contrib.sessions" + store),
+        "legacy_cookie_key": sha1(COOKIE_SALT + "signer"),
+        "legacy_hash_key": sha1(HASH_SALT),
+    }
+
+
 def derive_keys(secret, session_salt=SESSION_SALT):
     """The four keys of one SECRET_KEY, by their names in config.toml."""
     return {

@@ -8,9 +8,13 @@ from django.conf import settings
 from django.db import connections, router
 
 from . import user_prefix
-from .keys import SESSION_SALT, derive_keys
+from .caches import Cache
+from .keys import SESSION_SALT, derive_keys, derive_legacy_keys
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+OTP = ("django_otp", "two_factor")
+MYSQL_MODES = {"DISABLED": "false", "PREFERRED": "preferred", "REQUIRED": "skip-verify", "VERIFY_CA": "true", "VERIFY_IDENTITY": "true"}  # ssl_mode -> tls
+MYSQL_HARMLESS = ("charset", "collation", "init_command", "isolation_level", "sql_mode", "connect_timeout", "read_timeout", "write_timeout", "use_unicode", "autocommit")
 PASSED_ON = ("sslmode", "sslrootcert", "sslcert", "sslkey", "options")  # OPTIONS of DATABASES that mean the same in an address
 PASSWORD = "PASSWORD"  # stands for the password; a node refuses to start with it
 
@@ -18,8 +22,9 @@ PASSWORD = "PASSWORD"  # stands for the password; a node refuses to start with i
 class Project:
     """values are the scalars and lists for [authn.django], fallbacks the older keys, notes what a person should read."""
 
-    def __init__(self, with_password=False):
+    def __init__(self, with_password=False, legacy_sha1=False):
         self.with_password = with_password
+        self.legacy_sha1 = legacy_sha1
         self.values = {}
         self.fallbacks = []
         self.notes = []
@@ -46,20 +51,43 @@ class Project:
         engine = settings.SESSION_ENGINE.rpartition(".")[2]
         # cached_db derives from db, and cache, file and signed_cookies from nothing here.
         if issubclass(store, cached_db.SessionStore):
-            engine = "db"
-            self.comments["engine"] = "the project's cached_db keeps its sessions in the database too, which is what is read"
+            engine = "cached_db" if self._cache(store, cached_db.KEY_PREFIX) else "db"
+            if engine == "db":
+                self.comments["engine"] = "the project's cached_db keeps its sessions in the database too, which is what is read"
+        elif issubclass(store, cache.SessionStore):
+            engine = "cache"
+            if not self._cache(store, cache.KEY_PREFIX):
+                self.notes.append("sessions are in a cache that no other process can read: use another cache for SESSION_CACHE_ALIAS, or the engine cached_db or db")
+        elif issubclass(store, file.SessionStore):
+            engine = "file"
+            self.values["session_file_path"] = os.path.abspath(store._get_storage_path())
         elif issubclass(store, db.SessionStore):
             engine = "db"
         elif issubclass(store, signed_cookies.SessionStore):
             engine = "signed_cookies"
             self.notes.append("signed_cookies cannot be revoked in Django: after a logout Gatecast closes the user's sockets and refuses that cookie (a node that restarts forgets it), other cookies of the login stay good until cookie_age or a change of password; prefer the db engine")
-        elif issubclass(store, (cache.SessionStore, file.SessionStore)):
-            self.notes.append("sessions in %s are not supported by Gatecast yet: use the db, cached_db or signed_cookies engine" % engine)
         else:
             self.notes.append("SESSION_ENGINE %s derives from none of Django's: Gatecast cannot read it" % settings.SESSION_ENGINE)
-        self.values["engine"] = engine
-        if not settings.SESSION_SERIALIZER.endswith(".JSONSerializer"):
-            self.notes.append("SESSION_SERIALIZER is %s: Gatecast reads JSON only" % settings.SESSION_SERIALIZER)
+        self.values = {"engine": engine, **self.values}  # the first line
+        if settings.SESSION_SERIALIZER.endswith(".PickleSerializer"):
+            self.values["serializer"] = "pickle"
+        elif not settings.SESSION_SERIALIZER.endswith(".JSONSerializer") and engine != "cache":
+            self.notes.append("SESSION_SERIALIZER is %s: Gatecast reads JSON and pickles only" % settings.SESSION_SERIALIZER)
+        if any(app in OTP for app in settings.INSTALLED_APPS):
+            self.notes.append('with django-otp a user is logged in before the second step: add require_session_keys = ["otp_device_id"] if only those who have done it may connect')
+
+    def _cache(self, store, prefix):
+        """Tell where the store's cache is, and whether another process can read it."""
+        found = Cache(settings.SESSION_CACHE_ALIAS, self.with_password)
+        self.notes += found.notes
+        if found.comment:
+            self.comments["cache"] = found.comment
+        if not found.address:
+            return False
+        self.values.update(found.values)
+        if store.cache_key_prefix != prefix:
+            self.values["cache_session_prefix"] = store.cache_key_prefix
+        return True
 
     def _keys(self, store):
         try:
@@ -68,19 +96,26 @@ class Project:
             salt = SESSION_SALT
         if not isinstance(salt, str):
             salt = SESSION_SALT
-        if salt != SESSION_SALT and self.values["engine"] == "db":
+        if salt != SESSION_SALT and self.values["engine"] in ("db", "cached_db", "file"):
             self.comments["session_key"] = "of the salt %s" % salt
         self.values.update(derive_keys(settings.SECRET_KEY, salt))
+        if self.legacy_sha1:
+            self.values.update(derive_legacy_keys(settings.SECRET_KEY, store.__name__))
+            self.comments["legacy_session_key"] = "let in what Django before 3.1 signed; take them out when those sessions have ended"
         self.fallbacks = [derive_keys(secret, salt) for secret in getattr(settings, "SECRET_KEY_FALLBACKS", [])]
 
     def _database(self, store):
         from django.contrib.auth import get_user_model
 
         alias = router.db_for_read(get_user_model())
-        if self.values["engine"] == "db":
+        if self.values["engine"] in ("db", "cached_db"):
             model = store.get_model_class() if hasattr(store, "get_model_class") else None
             if model is not None:
                 self.values["session_table"] = table(model._meta.db_table)
+                for key, field, usual in (("session_key_column", "session_key", "session_key"), ("session_data_column", "session_data", "session_data"), ("session_expire_column", "expire_date", "expire_date")):
+                    column = model._meta.get_field(field).column
+                    if column != usual:
+                        self.values[key] = column
                 if router.db_for_read(model) != alias:
                     self.notes.append("sessions and users are in different databases (%s, %s): Gatecast reads both from one" % (router.db_for_read(model), alias))
         self._settings = connections[alias].settings_dict
@@ -97,8 +132,49 @@ class Project:
             return "sqlite://" + os.path.abspath(name)
         if "postg" in engine:
             return self._postgres(d)
-        self.notes.append("database engine %s is not supported by Gatecast yet: PostgreSQL and SQLite are" % engine)
+        if is_mysql(d):
+            return self._mysql(d)
+        self.notes.append("database engine %s is not supported by Gatecast: PostgreSQL, MySQL, MariaDB and SQLite are" % engine)
         return ""
+
+    def _mysql(self, d):
+        options = dict(d.get("OPTIONS") or {})
+        query = {}
+        host = d.get("HOST") or ""
+        socket = options.pop("unix_socket", None) or (host if host.startswith("/") else "")
+        if socket:
+            query["socket"] = socket
+        mode = options.pop("ssl_mode", None)
+        if mode:
+            query["tls"] = MYSQL_MODES.get(mode, "true")
+        ssl = options.pop("ssl", None) or {}
+        if isinstance(ssl, dict):
+            query.update({name: str(ssl[name]) for name in ("ca", "cert", "key") if ssl.get(name)})
+        if ssl and "tls" not in query:
+            query["tls"] = "true"
+        left_out = sorted(set(options) - set(MYSQL_HARMLESS))
+        if left_out:
+            self.notes.append("OPTIONS of DATABASES that are not in database: %s; put there what a reader needs" % ", ".join(left_out))
+        where = ""
+        if not socket:
+            # the client library takes "localhost" for its socket, whose path it knows and we do not
+            where = "127.0.0.1" if host in ("", "localhost") else "[%s]" % host if ":" in host else host
+            where += ":%s" % d["PORT"] if d.get("PORT") else ""
+        return "mysql://%s%s/%s%s" % (self._who(d), where, quote(str(d.get("NAME") or ""), safe=""), "?" + "&".join("%s=%s" % (k, quote(v, safe="/")) for k, v in query.items()) if query else "")
+
+    def _who(self, d):
+        """user:password@ of an address."""
+        who = quote(str(d.get("USER") or ""), safe="")
+        password = str(d.get("PASSWORD") or "")
+        if password:
+            if self.with_password:
+                who += ":" + quote(password, safe="")
+            else:
+                who += ":" + PASSWORD
+                self.comments["database"] = (
+                    "replace PASSWORD, better by a user who may only read; or put the whole address into a file and name that as database_file (--with-database-password prints it)"
+                )
+        return who + "@" if who else ""
 
     def _postgres(self, d):
         options = d.get("OPTIONS") or {}
@@ -114,22 +190,12 @@ class Project:
         left_out = sorted(set(options) - set(PASSED_ON))
         if left_out:  # without their values: sslpassword is one
             self.notes.append("OPTIONS of DATABASES that are not in database: %s; put there what a reader needs (of a service or passfile: host, user, password and name)" % ", ".join(left_out))
-        who = quote(str(d.get("USER") or ""), safe="")
-        password = str(d.get("PASSWORD") or "")
-        if password:
-            if self.with_password:
-                who += ":" + quote(password, safe="")
-            else:
-                who += ":" + PASSWORD
-                self.comments["database"] = (
-                    "replace PASSWORD, better by a user who may only read; or put the whole address into a file and name that as database_file (--with-database-password prints it)"
-                )
-        return "postgres://%s%s/%s%s" % (who + "@" if who else "", where, quote(str(d.get("NAME") or ""), safe=""), "?" + "&".join(query) if query else "")
+        return "postgres://%s%s/%s%s" % (self._who(d), where, quote(str(d.get("NAME") or ""), safe=""), "?" + "&".join(query) if query else "")
 
     def _times(self):
         """As DatabaseWrapper.timezone has it: the zone of times that a database keeps without one."""
         use_tz, zone = bool(settings.USE_TZ), settings.TIME_ZONE
-        if use_tz and is_sqlite(self._settings) and self._settings.get("TIME_ZONE"):
+        if use_tz and (is_sqlite(self._settings) or is_mysql(self._settings)) and self._settings.get("TIME_ZONE"):
             use_tz, zone = False, self._settings["TIME_ZONE"]
             self.comments["use_tz"] = "this database has a TIME_ZONE of its own, in which Django writes its times"
         self.values["use_tz"] = use_tz
@@ -164,6 +230,7 @@ class Project:
         try:
             field = meta.get_field(name)
         except FieldDoesNotExist:
+            self.values[key] = "none"
             return
         if not field.many_to_many:
             return
@@ -198,6 +265,10 @@ def _overridden(cls, base, name):
 
 def is_sqlite(d):
     return "sqlite" in d["ENGINE"] or "spatialite" in d["ENGINE"]
+
+
+def is_mysql(d):
+    return "mysql" in d["ENGINE"] or "mariadb" in d["ENGINE"]
 
 
 def table(db_table):

@@ -15,10 +15,11 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser):
-        parser.add_argument("--with-database-password", action="store_true", help="print the database's real password instead of a placeholder")
+        parser.add_argument("--with-database-password", action="store_true", help="print the real passwords of the database and the cache instead of a placeholder")
+        parser.add_argument("--legacy-sha1", action="store_true", help="print the keys for sessions that Django before 3.1 signed with SHA-1, too")
 
-    def handle(self, *args, with_database_password=False, **options):
-        project = Project(with_database_password)
+    def handle(self, *args, with_database_password=False, legacy_sha1=False, **options):
+        project = Project(with_database_password, legacy_sha1)
         for line in render(project):
             self.stdout.write(line)
         for note in project.notes:
