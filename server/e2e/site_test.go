@@ -7,12 +7,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/gatecast/gatecast/authn/django/pgtest"
+	"github.com/gatecast/gatecast/authn/django/servertest"
 )
 
 // site is the Django project of django/, running on one release and one database.
@@ -35,8 +38,11 @@ type site struct {
 
 type siteOptions struct {
 	release    release
-	postgres   *pgtest.Server // nil = SQLite
-	engine     string         // of sessions; "" = db
+	postgres   *pgtest.Server    // nil = SQLite, or mariadb
+	mariadb    *servertest.Maria // nil = SQLite, or postgres
+	engine     string            // of sessions; "" = db
+	serializer string            // the class of SESSION_SERIALIZER; "" = Django's own choice
+	cache      string            // CACHES["default"] as JSON; "" = Django's own choice
 	customUser bool
 	secret     string
 	fallbacks  string // comma-separated
@@ -56,6 +62,9 @@ func newSite(t testing.TB, o siteOptions) *site {
 		"SITE_SECRET_KEY=" + o.secret,
 		"SITE_FALLBACKS=" + o.fallbacks,
 		"SITE_ENGINE=" + o.engine,
+		"SITE_SERIALIZER=" + o.serializer,
+		"SITE_CACHE=" + o.cache,
+		"SITE_SESSION_FILES=" + scratch(t),
 		"SITE_NATS=" + o.nats,
 		"SITE_NATS_TOKEN=" + serviceToken,
 		"SITE_COOKIE=" + cmp.Or(o.cookie, "sessionid"),
@@ -67,12 +76,18 @@ func newSite(t testing.TB, o siteOptions) *site {
 	if o.tokens != "" {
 		s.env = append(s.env, "SITE_TOKENS="+o.tokens)
 	}
-	if o.postgres != nil {
+	if o.mariadb != nil {
+		host, port, _ := net.SplitHostPort(o.mariadb.Addr)
+		s.env = append(s.env, "SITE_MARIADB="+strings.Join([]string{host, port, o.mariadb.CreateDatabase(t), "root"}, ","))
+	} else if o.postgres != nil {
 		s.env = append(s.env, fmt.Sprintf("SITE_POSTGRES=127.0.0.1,%d,%s,postgres,none", o.postgres.Port, o.postgres.CreateDatabase(t)))
 	} else {
 		s.env = append(s.env, "SITE_SQLITE="+filepath.Join(scratch(t), "site.sqlite3"))
 	}
 	s.manage("migrate", "-v0")
+	if strings.Contains(o.cache, "DatabaseCache") {
+		s.manage("createcachetable")
+	}
 	s.people = startOrders(t, s.command("manage.py", "people"))
 	return s
 }

@@ -1,5 +1,6 @@
 """Settings of the test site; everything a test varies comes from the environment."""
 
+import json
 import os
 from pathlib import Path
 
@@ -49,11 +50,23 @@ if os.environ.get("SITE_POSTGRES"):
             "PASSWORD": password,
         }
     }
+elif os.environ.get("SITE_MARIADB"):
+    import pymysql
+
+    pymysql.version_info = (2, 2, 1, "final", 0)  # Django asks for this mysqlclient, whose place PyMySQL takes without a compiler
+    pymysql.install_as_MySQLdb()
+    host, port, name, user = os.environ["SITE_MARIADB"].split(",")
+    DATABASES = {"default": {"ENGINE": "django.db.backends.mysql", "HOST": host, "PORT": int(port), "NAME": name, "USER": user}}
 else:
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["SITE_SQLITE"]}}
 
 SESSION_COOKIE_NAME = os.environ.get("SITE_COOKIE", "sessionid")
 SESSION_ENGINE = "django.contrib.sessions.backends." + os.environ.get("SITE_ENGINE", "db")
+SESSION_FILE_PATH = os.environ.get("SITE_SESSION_FILES")
+if os.environ.get("SITE_SERIALIZER"):
+    SESSION_SERIALIZER = "django.contrib.sessions.serializers." + os.environ["SITE_SERIALIZER"]
+if os.environ.get("SITE_CACHE"):
+    CACHES = {"default": json.loads(os.environ["SITE_CACHE"])}
 # Tests log in often, and what a password hash costs is not what they are about.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
