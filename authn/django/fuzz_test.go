@@ -64,6 +64,40 @@ func FuzzDecodeLogin(f *testing.F) {
 	})
 }
 
+// FuzzSession: whatever a cache or a file holds, no panic, and a login only of what was signed or is in a cache.
+func FuzzSession(f *testing.F) {
+	o := vectorOptions()
+	o.Serializer, o.RequireSessionKeys, o.RequireAuthMethods = SerializerPickle, []string{"otp_device_id"}, []string{"mfa"}
+	vectorLegacy(&o)
+	old, err := newLegacy(&o)
+	if err != nil {
+		f.Fatal(err)
+	}
+	data := ringOf(f, o.SessionKey)
+	for _, name := range []string{"a pickled session", "a session of before 3.1", "a pickled session of before 3.1"} {
+		f.Add(vector(f, "vectors-3.2.json", name))
+	}
+	for _, name := range []string{"a file", "a file with an end", "Django's RedisCache, small", "django-redis, JSON, small"} {
+		f.Add(vector(f, "vectors.json", name))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, engine := range []string{EngineCache, EngineFile} {
+			o := o
+			o.Engine = engine
+			v := &Verifier{opts: o, data: data, old: old, more: o.asked(), kept: &files{}, zone: time.UTC, now: func() time.Time { return time.Unix(1700000000, 0) }}
+			row := &sessionRow{data: string(raw), plain: engine == EngineCache, written: time.Unix(1700000000, 0)}
+			l, _, err := v.read(aliceKey, row)
+			if err == nil && (l.user == "" || l.backend != modelBackend) {
+				t.Fatalf("read(%q) = %+v", raw, l)
+			}
+			payload, _, err := v.payload(aliceKey, row)
+			if err == nil && engine == EngineFile && len(payload) > 2*maxPayload {
+				t.Fatalf("a payload of %d bytes", len(payload))
+			}
+		}
+	})
+}
+
 // FuzzParseDSN: no panic, and no error that repeats a password.
 func FuzzParseDSN(f *testing.F) {
 	for _, s := range []string{"postgres://u:p@h:5432/n?sslmode=require", "sqlite:///srv/db.sqlite3", "sqlite://db", "mysql://h", "mysql://u:p@h:3306/n?tls=true", "mysql://u@/n?socket=/run/m.sock", "://", "postgres://[::1/n", "postgres://h:99999999/n", "POSTGRES://h/n?connect_timeout=x", "postgres://h/n?sslmode=x", "x"} {

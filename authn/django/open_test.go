@@ -163,8 +163,9 @@ func TestPostgresLeastPrivilege(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "GRANT SELECT ON") || strings.Contains(err.Error(), "hunter2") {
 		t.Fatalf("Open without rights = %v, want advice to GRANT SELECT", err)
 	}
-	s.exec(`GRANT SELECT ON django_session, auth_user_groups, auth_user_user_permissions, auth_group, auth_permission, auth_group_permissions, django_content_type TO reader`)
-	s.exec(`GRANT SELECT (id, password, is_active, is_staff, is_superuser) ON auth_user TO reader`)
+	for _, grant := range documentedGrants(t, 0) {
+		s.exec(grant)
+	}
 	v, err := Open(t.Context(), o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -173,6 +174,26 @@ func TestPostgresLeastPrivilege(t *testing.T) {
 	if _, err := v.Verify(t.Context(), cookie(aliceKey)); err != nil {
 		t.Error(err)
 	}
+}
+
+// documentedGrants are the statements of the n-th SQL block of the documentation, for a user named reader.
+func documentedGrants(t *testing.T, n int) (grants []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../server/docs/django.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```sql\n")
+	if len(blocks) != 3 {
+		t.Fatalf("%d SQL blocks in django.md, want 2", len(blocks)-1)
+	}
+	block, _, _ := strings.Cut(blocks[n+1], "```")
+	for grant := range strings.SplitSeq(strings.TrimSpace(block), ";") {
+		if grant = strings.TrimSpace(grant); grant != "" {
+			grants = append(grants, strings.Replace(grant, " TO gatecast", " TO reader", 1))
+		}
+	}
+	return grants
 }
 
 // A lock on the site's table holds a login for query_timeout, no longer, and the connection is good again afterwards.
