@@ -23,7 +23,7 @@ type mysqlDialect struct{ userTable string }
 // parseMySQL reads mysql://user:password@host:3306/name?tls=… An error never repeats the address.
 func parseMySQL(address string) (*mysql.Config, error) {
 	u, err := url.Parse(address)
-	if err != nil || strings.Contains(u.EscapedPath(), "@") || strings.Contains(address, "#") {
+	if err != nil || strings.Contains(u.EscapedPath()+u.RawQuery, "@") || strings.Contains(address, "#") {
 		return nil, errNotEncodedMySQL
 	}
 	query, err := url.ParseQuery(u.RawQuery)

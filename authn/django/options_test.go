@@ -152,6 +152,7 @@ func TestParseDSN(t *testing.T) {
 		{"mysql://u:hunter2@h/n?tls=maybe", "", dsn{}, "skip-verify"},
 		{"mysql://u:hunter2@x@h:a/n", "", dsn{}, "percent-encoded"},
 		{"mysql://u:12/hunter2@h/n", "", dsn{}, "percent-encoded"},
+		{"mysql://u:12/n?hunter2@h/n", "", dsn{}, "percent-encoded"},
 		{"mysql://u:PASSWORD@h/n", "", dsn{}, "PASSWORD is a placeholder"},
 		{"oracle://h/n", "", dsn{}, "oracle:// is not known"},
 		{"postgres://h", "", dsn{}, "no database name"},

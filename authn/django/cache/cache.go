@@ -108,6 +108,9 @@ func options(query url.Values, known ...string) (map[string]string, error) {
 		}
 	}
 	for name := range query {
+		if strings.Contains(name, "@") { // the end of a password with a question mark in it
+			return nil, errEncoded
+		}
 		return nil, fmt.Errorf("the option %.40q is not known: there are %s", name, strings.Join(known, ", "))
 	}
 	return got, nil

@@ -374,7 +374,7 @@ func TestCheck(t *testing.T) {
 		"memcached://h": "", "memcached://h:1,g:2?client=pylibmc": "", "memcached:///run/m.sock": "", "memcached://[::1]:11211": "", "memcached://[::1]": "", "file:///d": "",
 		"": "want \"redis://", "x": "want \"redis://", "http://h": "want \"redis://", "file://d": "absolute path", "unix://h/p": "absolute path",
 		"redis://u:hunter2 x@h": "percent-encoded", "redis://u:hunter2@h#x": "percent-encoded", "redis://u:hunter2@h/x": "is a number", "redis://u:hunter2@h/-1": "is a number",
-		"redis://h?hunter": "not known", "redis://h?ssl_cert_reqs=none": "not known", "rediss://h?ssl_cert_reqs=maybe": "required", "redis://a,b": "name the primary",
+		"redis://h?hunter": "not known", "redis://u:12?hunter2@h": "percent-encoded", "redis://h?ssl_cert_reqs=none": "not known", "rediss://h?ssl_cert_reqs=maybe": "required", "redis://a,b": "name the primary",
 		"redis://u@h": "redis://:password@host", "redis://:PASSWORD@h": "placeholder", "memcached://u:hunter2@h": "SASL", "memcached://h:x": "want memcached://", "memcached://": "want memcached://", "memcached://h?client=x": "pymemcache", "memcached://h?x=1": "not known",
 	} {
 		err := Check(address)

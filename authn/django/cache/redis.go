@@ -174,7 +174,7 @@ func (r *redisCache) Close() error {
 	return nil
 }
 
-// Ping implements Cache. It asks for a key that Django cannot have made, which needs no other right than a login does.
+// Ping implements Cache. Its user may lack the right to PING: that answer is as good.
 func (r *redisCache) Ping(ctx context.Context) error {
 	return r.pool.do(ctx, func(c *conn) error {
 		c.command("PING")
