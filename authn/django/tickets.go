@@ -18,7 +18,7 @@ func NewTickets(keys ...string) (*Tickets, error) {
 		if k == "" {
 			continue
 		}
-		if err := checkKey("ticket_key", k); err != nil {
+		if err := checkKey("ticket_key", k, 64); err != nil {
 			return nil, err
 		}
 	}

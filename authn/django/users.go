@@ -141,19 +141,16 @@ func (u *Users) Tokens(ctx context.Context, t *TokenTable, keys []string) ([]Tok
 
 func (u *Users) rows(ctx context.Context, t *TokenTable, keys []string) ([]TokenRow, error) {
 	d := u.db
-	// The inner names are fixed, so that the dialect's expression of expire_date serves here too.
-	expires, inner := "NULL", "NULL"
+	lookup, expires := quoteName(t.Lookup), "NULL"
 	if t.Expires != "" {
-		expires, inner = d.dialect.expire(), quoteName(t.Expires)
+		expires = d.dialect.clock(quoteName(t.Expires))
 	}
-	query := `SELECT CAST(lookup AS TEXT), CAST(value AS TEXT), CAST(owner AS TEXT), ` + expires +
-		` FROM (SELECT ` + quoteName(t.Lookup) + ` AS lookup, ` + quoteName(t.Value) + ` AS value, ` + quoteName(t.User) + ` AS owner, ` + inner + ` AS expire_date FROM ` +
-		quoteName(t.Name) + `) token WHERE ` + d.dialect.in("lookup", idText)
-	arg, err := d.dialect.args(keys, idText)
+	query, args, err := d.dialect.many(`SELECT `+d.dialect.text(lookup)+`, `+d.dialect.text(quoteName(t.Value))+`, `+d.dialect.text(quoteName(t.User))+`, `+expires+
+		` FROM `+quoteName(t.Name)+` WHERE `+d.dialect.in(lookup, idText), keys, idText)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := d.db.QueryContext(ctx, query, arg)
+	rows, err := d.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, u.failed("read the token", err)
 	}
