@@ -28,11 +28,11 @@ import (
 // the other or has yielded to it. A node that joins meanwhile asks those that know. At one moment none may, where a third node said yes to the one that
 // then yielded: the client asks for a new ticket.
 type Ledger struct {
-	since time.Time // nothing signed before is vouched for by this node alone
-	limit int       // claims at once
+	limit int // claims at once
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards all below
 	cluster Cluster
+	since   time.Time           // nothing signed before is vouched for by this node; zero before Join
 	claims  map[[32]byte]*claim // by SHA-256 of the ticket
 	queue   []oldClaim          // by until, as all last equally long
 }
@@ -72,14 +72,15 @@ const (
 
 // NewLedger begins a ledger that knows nothing yet.
 func NewLedger() *Ledger {
-	return &Ledger{since: time.Now().Truncate(time.Second), limit: maxClaims, claims: make(map[[32]byte]*claim)}
+	return &Ledger{limit: maxClaims, claims: make(map[[32]byte]*claim)}
 }
 
-// Join says how to reach the other nodes. Until then no ticket is used.
+// Join says how to reach the other nodes, of which this node is one from now on: it vouches for no ticket signed before, of whose use it was not told.
+// Until then no ticket is used.
 func (l *Ledger) Join(c Cluster) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cluster = c
+	l.cluster, l.since = c, time.Now().Truncate(time.Second)
 }
 
 var (
@@ -120,7 +121,7 @@ func (l *Ledger) use(ctx context.Context, hash [32]byte, signed time.Time) error
 // verdict is what all nodes say together; err is that of asking them.
 func (l *Ledger) verdict(answers [][]byte, err error, signed time.Time) error {
 	const doing = "ask the other nodes whether the ticket was used"
-	witness := !signed.Before(l.since)
+	witness := false // this node answers too
 	for _, b := range answers {
 		var a answer
 		if json.Unmarshal(b, &a) != nil {
@@ -185,7 +186,8 @@ func (l *Ledger) Answer(body []byte) ([]byte, error) {
 	if !decodeHex(hash[:], q.Ticket) || !decodeHex(id[:], q.Claim) {
 		return nil, errors.New("a question about a ticket names it and the claim in hex")
 	}
-	return json.Marshal(answer{OK: l.yield(hash, id), Since: l.since.Unix()})
+	ok, since := l.yield(hash, id)
+	return json.Marshal(answer{OK: ok, Since: since.Unix()})
 }
 
 func decodeHex(to []byte, text string) bool {
@@ -196,10 +198,21 @@ func decodeHex(to []byte, text string) bool {
 	return err == nil
 }
 
-// yield tells whether the claim with this id may have the ticket as far as this node knows.
-func (l *Ledger) yield(hash [32]byte, id [16]byte) bool {
+// yield tells whether the claim with this id may have the ticket as far as this node knows, and since when it knows.
+func (l *Ledger) yield(hash [32]byte, id [16]byte) (ok bool, since time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if since = l.since; since.IsZero() {
+		since = never
+	}
+	return l.mayHave(hash, id), since
+}
+
+// never is when a node that is none of the cluster's begins to vouch.
+var never = time.Unix(1<<40, 0)
+
+// mayHave is yield with mu held.
+func (l *Ledger) mayHave(hash [32]byte, id [16]byte) bool {
 	known := l.claims[hash]
 	switch {
 	case known == nil:

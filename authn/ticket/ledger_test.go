@@ -94,7 +94,10 @@ func TestTwoClaimsMeet(t *testing.T) {
 				if !firstIsSmaller {
 					other = [16]byte{0}
 				}
-				ask := func(l *Ledger, id [16]byte) bool { return l.yield(hash, id) }
+				ask := func(l *Ledger, id [16]byte) bool {
+					ok, _ := l.yield(hash, id)
+					return ok
+				}
 				var cb *claim
 				beginB := func() {
 					if cb, _, err = b.begin(hash); err != nil && !errors.Is(err, errUsed) {
@@ -166,6 +169,29 @@ func TestANewNodeAsksThoseThatKnow(t *testing.T) {
 	if err := fresh.use(t.Context(), hashOf(1), time.Now().Add(time.Hour)); !errors.Is(err, errUsed) {
 		t.Errorf("use = %v, want errUsed", err)
 	}
+}
+
+// A node that has not joined yet was not told of what others used meanwhile, however long it runs.
+func TestANodeVouchesFromWhenItJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLedger()
+		<-time.After(time.Minute)
+		signed := time.Now().Truncate(time.Second)
+		<-time.After(time.Minute)
+		c := &cluster{ledgers: []*Ledger{l}}
+		l.Join(c)
+		if err := l.use(t.Context(), hashOf(1), signed); !errors.Is(err, errTooEarly) {
+			t.Errorf("use of a ticket from before the join = %v, want errTooEarly", err)
+		}
+		<-time.After(time.Second)
+		if err := l.use(t.Context(), hashOf(2), time.Now()); err != nil {
+			t.Errorf("use of a later one = %v", err)
+		}
+		c.ledgers = append(c.ledgers, NewLedger()) // one that answers and has not joined
+		if err := l.use(t.Context(), hashOf(3), signed); !errors.Is(err, errTooEarly) {
+			t.Errorf("use with a node that has not joined = %v, want errTooEarly", err)
+		}
+	})
 }
 
 // When all nodes were restarted nobody knows what was used before.
@@ -246,7 +272,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Error("asked twice by one claim, it says no")
 		}
 		for hash := range l.claims {
-			if l.yield(hash, [16]byte{0xde, 0xad}) && l.claims[hash].id != [16]byte{0xde, 0xad} {
+			if ok, _ := l.yield(hash, [16]byte{0xde, 0xad}); ok && l.claims[hash].id != [16]byte{0xde, 0xad} {
 				t.Error("two claims get one ticket")
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -33,6 +34,7 @@ type Verifier struct {
 	keys   *django.Tickets
 	prefix string
 	users  *django.Users // nil without lookup
+	attrs  []string      // that the database has the last word on, with lookup
 	ledger *Ledger
 	now    func() time.Time
 }
@@ -43,7 +45,7 @@ func Open(ctx context.Context, o Options, site django.Options, ledger *Ledger, l
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	v := &Verifier{opts: o, prefix: site.UserPrefix, ledger: ledger, now: time.Now}
+	v := &Verifier{opts: o, prefix: site.UserPrefix, attrs: site.Attributes, ledger: ledger, now: time.Now}
 	keys := site.TicketKeys()
 	if o.Key != "" {
 		keys, v.prefix = []string{o.Key}, o.UserPrefix
@@ -151,13 +153,13 @@ func (v *Verifier) read(ctx context.Context, c authn.Credential) (id *authn.Iden
 	id.Ref = authn.Secret(*p.User)
 	found, err := v.users.Find(ctx, []string{*p.User})
 	if err == nil {
-		id, err = look(id, found[*p.User])
+		id, err = v.look(id, found[*p.User])
 	}
 	return id, signed, err
 }
 
 // look gives a login the rights that the database has for its user, nil if there is none. What only the ticket knows stays.
-func look(ticket *authn.Identity, user *django.User) (*authn.Identity, error) {
+func (v *Verifier) look(ticket *authn.Identity, user *django.User) (*authn.Identity, error) {
 	switch {
 	case user == nil:
 		return nil, authn.Refuse(reasonNoUser, nil)
@@ -166,13 +168,15 @@ func look(ticket *authn.Identity, user *django.User) (*authn.Identity, error) {
 	}
 	id := *ticket
 	id.ID, id.Kind, id.Groups, id.Perms = user.Identity.ID, user.Identity.Kind, user.Identity.Groups, user.Identity.Perms
-	if len(user.Identity.Attrs) > 0 {
-		id.Attrs = make(map[string][]string)
-		for _, attrs := range []map[string][]string{ticket.Attrs, user.Identity.Attrs} {
-			for name, values := range attrs {
-				id.Attrs[name] = values
-			}
+	if len(v.attrs) > 0 {
+		id.Attrs = maps.Clone(ticket.Attrs)
+		if id.Attrs == nil {
+			id.Attrs = make(map[string][]string)
 		}
+		for _, name := range v.attrs { // what is NULL now is not what it was
+			delete(id.Attrs, name)
+		}
+		maps.Copy(id.Attrs, user.Identity.Attrs)
 	}
 	return &id, nil
 }
@@ -195,7 +199,7 @@ func (v *Verifier) Revalidate(ctx context.Context, ids []*authn.Identity) []auth
 				answers[done+i].Err = err
 				continue
 			}
-			now, err := look(old, found[keys[i]])
+			now, err := v.look(old, found[keys[i]])
 			if err != nil {
 				answers[done+i].Err = err
 				continue
