@@ -59,9 +59,10 @@ func (b *breaker) leave(now time.Time, how outcome) {
 	}
 }
 
-// open tells whether the application is being left alone.
-func (b *breaker) open() bool {
+// open tells whether the application is being left alone. After the pause it is not: a node that nobody asks because it is not ready would never
+// find out that the application answers again.
+func (b *breaker) open(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.until.IsZero()
+	return now.Before(b.until)
 }

@@ -79,7 +79,7 @@ func (v *Verifier) Close() error {
 
 // Ping implements authn.Pinger: it tells whether the application was found to fail.
 func (v *Verifier) Ping(context.Context) error {
-	if v.breaker.open() {
+	if v.breaker.open(v.now()) {
 		return errOpen
 	}
 	return nil
@@ -101,11 +101,6 @@ func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Ident
 
 // post asks when there is a slot for it, unless the application is being left alone.
 func (v *Verifier) post(ctx context.Context, body string, again bool) (*authn.Identity, error) {
-	if v.opts.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, v.opts.Timeout, errTimeout)
-		defer cancel()
-	}
 	select {
 	case v.slots <- struct{}{}:
 		defer func() { <-v.slots }()
@@ -115,17 +110,23 @@ func (v *Verifier) post(ctx context.Context, body string, again bool) (*authn.Id
 	if !v.breaker.enter(v.now()) {
 		return nil, errOpen
 	}
+	if v.opts.Timeout > 0 { // of the application: what went before was our own queue
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, v.opts.Timeout, errTimeout)
+		defer cancel()
+	}
 	how := failed
 	defer func() { v.breaker.leave(v.now(), how) }()
 	id, err := v.exchange(ctx, body, again)
 	var refused *authn.Refused
+	var odd statusError
 	switch {
-	case err == nil, errors.As(err, &refused), errors.Is(err, authn.ErrNoLogin):
+	case err == nil, errors.As(err, &refused), errors.Is(err, authn.ErrNoLogin), errors.As(err, &odd) && odd < 500:
 		how = answered
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout):
 		how = unknown
 	}
-	if how == failed {
+	if how == failed || odd != 0 {
 		v.log.Warn("ask the application who somebody is", "err", err)
 	}
 	return id, err
@@ -181,10 +182,18 @@ func (v *Verifier) exchange(ctx context.Context, body string, again bool) (*auth
 	case http.StatusForbidden:
 		return nil, &authn.Refused{Code: authn.CodeForbidden, Reason: reasonForbidden, Err: said(data)}
 	}
-	if res.StatusCode >= 300 && res.StatusCode < 400 {
-		return nil, fmt.Errorf("the application answers %d: redirects are not followed, set authn.webhook.url to where it leads", res.StatusCode)
+	return nil, statusError(res.StatusCode)
+}
+
+// statusError is a status that says nothing about who somebody is. Below 500 it does not say either that the application fails: what a client sent may
+// have made it answer so, and no client may open the breaker for all.
+type statusError int
+
+func (e statusError) Error() string {
+	if e >= 300 && e < 400 {
+		return fmt.Sprintf("the application answers %d: redirects are not followed, set authn.webhook.url to where it leads", int(e))
 	}
-	return nil, fmt.Errorf("the application answers %d; it should be 200, 401 or 403", res.StatusCode)
+	return fmt.Sprintf("the application answers %d; it should be 200, 401 or 403", int(e))
 }
 
 // said is the message of a refusal, for the log; nil if there is none.

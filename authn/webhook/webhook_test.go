@@ -258,7 +258,13 @@ func TestTheBreaker(t *testing.T) {
 	if err := ask(); !errors.Is(err, errOpen) || a.asked.Load() != asked {
 		t.Errorf("behind an open breaker = %v, asked %d times", err, a.asked.Load()-asked)
 	}
+	if v.Ping(t.Context()) == nil {
+		t.Error("ready behind an open breaker")
+	}
 	now = now.Add(time.Minute)
+	if err := v.Ping(t.Context()); err != nil { // else nobody would come to probe
+		t.Errorf("after the pause: %v", err)
+	}
 	if err := ask(); err == nil || errors.Is(err, errOpen) || a.asked.Load() != asked+1 {
 		t.Errorf("the probe = %v, asked %d times, want once", err, a.asked.Load()-asked)
 	}
@@ -272,6 +278,21 @@ func TestTheBreaker(t *testing.T) {
 	for range 2 {
 		if err := ask(); err != nil {
 			t.Errorf("when it answers again = %v", err)
+		}
+	}
+	if err := v.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a client sends may make an application answer anything; only one that fails is left alone.
+func TestNoClientOpensTheBreaker(t *testing.T) {
+	a := newApp(t)
+	v := a.open(t, func(o *Options) { o.Failures, o.OpenFor = 2, time.Minute })
+	for _, status := range []int{400, 404, 413, 422, 302} {
+		a.answer(status, "")
+		if _, err := v.Verify(t.Context(), authntest.WithBearer(adaToken)); err == nil || errors.Is(err, errOpen) {
+			t.Errorf("after %d: %v, want an error that names the status", status, err)
 		}
 	}
 	if err := v.Ping(t.Context()); err != nil {
@@ -294,7 +315,7 @@ func TestOneProbeAtATime(t *testing.T) {
 	}
 	b.leave(now, answered)
 	for range 2 {
-		if !b.enter(now) || b.open() {
+		if !b.enter(now) || b.open(now) {
 			t.Error("an answer does not close it")
 		}
 	}
