@@ -53,6 +53,7 @@ const (
 	flagDeflate                      // takes and may send compressed messages
 	flagPinged                       // its last ping is not yet answered
 	flagRefused                      // has an entry in owner.refusals
+	flagHeaded                       // came with a PROXY header
 )
 
 // conn is one socket above the loop: no pointers, so the garbage collector does not look at the table of conns.

@@ -88,6 +88,7 @@ func (o *owner) readProxyHeader(slot uint32, c *conn, b []byte) {
 		return
 	}
 	delete(o.intake, slot)
+	c.flags |= flagHeaded
 	if h.Source.IsValid() {
 		c.addr, c.port = h.Source.Addr().As16(), h.Source.Port()
 	}
@@ -215,7 +216,7 @@ func (n *Node) authRequest(c *conn, req *ws.Request) *authn.Request {
 		Origin: req.Origin, HasOrigin: req.HasOrigin, Host: req.Host, SecFetchSite: req.SecFetchSite, Headers: req,
 	}
 	if n.proxies.trust(r.Remote) {
-		r.Proxied = true
+		r.Proxied = !c.is(flagHeaded) // behind a proxy that speaks PROXY the headers are the client's
 		r.Remote = n.proxies.client(r.Remote, req.ForwardedFor)
 		r.ForwardedHost = req.ForwardedHost
 	}
@@ -258,6 +259,10 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 		defer cancel()
 	}
 	v := &verdict{job: job}
+	if n.attempts.over(job.request.Remote) { // since it was queued: a burst of guesses is counted one by one
+		v.err = errAttempts
+		return v
+	}
 	defer func() { n.countAttempt(job.request.Remote, v.err) }()
 	now := time.Now()
 	if n.opts.authTimeout > 0 && now.Sub(job.queued) > n.opts.authTimeout {

@@ -65,14 +65,11 @@ func (c *certificate) current() *tls.Config {
 
 // clientCertificate is the one that the client of a slot has shown and TLS has verified; nil without one.
 func (o *owner) clientCertificate(slot uint32) *x509.Certificate {
-	if o.node.opts.TLS.ClientCA == "" {
-		return nil
-	}
 	c, ok := o.loop.NetConn(slot).(interface{ ConnectionState() tls.ConnectionState })
 	if !ok {
 		return nil
 	}
-	if chains := c.ConnectionState().VerifiedChains; len(chains) > 0 {
+	if chains := c.ConnectionState().VerifiedChains; len(chains) > 0 { // none without client_ca
 		return chains[0][0]
 	}
 	return nil

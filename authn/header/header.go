@@ -93,12 +93,11 @@ func (v *Verifier) read(c authn.Credential) (user, groups []string) {
 	if c.Carrier != authn.CarrierProxy || c.Request == nil || !c.Request.Proxied || c.Request.Headers == nil {
 		return nil, nil
 	}
-	for _, value := range c.Request.Headers.Values(v.opts.User) {
-		if value != "" { // nobody is logged in at the proxy
-			user = append(user, value)
-		}
+	user = c.Request.Headers.Values(v.opts.User)
+	if len(user) == 0 || len(user) == 1 && user[0] == "" { // nobody is logged in at the proxy
+		return nil, nil
 	}
-	if len(user) > 0 && v.opts.Groups != "" {
+	if v.opts.Groups != "" {
 		groups = c.Request.Headers.Values(v.opts.Groups)
 	}
 	return user, groups
@@ -112,6 +111,8 @@ func (v *Verifier) Verify(_ context.Context, c authn.Credential) (*authn.Identit
 		return nil, authn.ErrNotMine
 	case len(user) > 1:
 		return nil, authn.Refuse(reasonTwo, fmt.Errorf("the header %s is there %d times: the proxy must remove the client's", v.opts.User, len(user)))
+	case len(lists) > 1:
+		return nil, authn.Refuse(reasonTwo, fmt.Errorf("the header %s is there %d times: the proxy must remove the client's", v.opts.Groups, len(lists)))
 	case !utf8.ValidString(user[0]):
 		return nil, authn.Refuse(reasonMalformed, fmt.Errorf("the header %s is no UTF-8", v.opts.User))
 	}
