@@ -545,3 +545,10 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+func TestRedisErrorsRepeatNoArguments(t *testing.T) {
+	err := redisError("ERR unknown command 'AUTH2', with args beginning with: 'reader' 'hunter2' ").Error()
+	if strings.Contains(err, "hunter2") || !strings.Contains(err, "AUTH2") {
+		t.Errorf("it says %q", err)
+	}
+}

@@ -307,7 +307,7 @@ func (c *conn) reply() (redisReply, error) {
 	return redisReply{}, errProtocol
 }
 
-// redisError is what Redis says after "-", with what to do about it. Redis repeats commands and never passwords.
+// redisError is what Redis says after "-", with what to do about it.
 type redisError string
 
 // word is the first one, in capitals, which names the kind.
@@ -317,7 +317,8 @@ func (e redisError) word() string {
 }
 
 func (e redisError) Error() string {
-	text := "redis: " + strings.ToValidUTF8(string(e[:min(len(e), 200)]), "�")
+	said, _, _ := strings.Cut(string(e), ", with args") // of an unknown command it repeats keys, and of a renamed AUTH the password
+	text := "redis: " + strings.ToValidUTF8(said[:min(len(said), 200)], "�")
 	switch e.word() {
 	case "NOAUTH":
 		text += "; put the password into the address: redis://:password@host:6379/0"
