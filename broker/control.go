@@ -21,7 +21,6 @@ func (b *Broker) onControlUp(serverInfo) {
 	defer b.mu.Unlock()
 	b.control.append(func(buf []byte) []byte {
 		buf = appendSub(buf, b.sub.inbox+">", "", sidAnswers)
-		buf = appendSub(buf, b.sub.beat, "", sidOwnBeat)
 		return appendSub(buf, b.sub.ask+nodeToken(b.o.Name), "", sidAsk)
 	})
 	if b.answering {
@@ -72,8 +71,6 @@ func (b *Broker) onControl(f *frame) {
 		b.onServiceMessage(f)
 	case sidUserIngress:
 		b.onUserMessage(f)
-	case sidOwnBeat:
-		b.onOwnBeat(f)
 	default:
 		if i := f.sid - sidServe; i < uint64(len(verbs)) {
 			b.onServe(f, verbs[i])

@@ -18,7 +18,6 @@ const (
 	sidAsk
 	sidIngress
 	sidUserIngress
-	sidOwnBeat
 	sidServe // + index of the verb
 )
 

@@ -172,12 +172,8 @@ func (b *Broker) onBeat(f *frame) {
 	p.card, p.seen = c, time.Now()
 }
 
-// onOwnBeat hears this node's heartbeats on the control link, for the relay link does not hear what it says itself.
-func (b *Broker) onOwnBeat(f *frame) {
-	c, ok := readCard(f.body)
-	if !ok || c.ID != b.instance {
-		return
-	}
+// onOwnBeat hears this node on the reader that hears the others: while that has a backlog, their silence means nothing. mu is not held.
+func (b *Broker) onOwnBeat() {
 	b.mu.Lock()
 	b.ownBeat = time.Now()
 	b.mu.Unlock()
@@ -215,7 +211,11 @@ func (b *Broker) beat(now time.Time) {
 		return
 	}
 	b.relay.publish(b.sub.beat, b.card(false).encode())
+	b.control.publish(b.sub.relayInbox+ownBeat, nil) // to the relay link, which does not hear what it says itself
 }
+
+// ownBeat is what a node says to its own relay link.
+const ownBeat = "b"
 
 // greet has the next tick say hello to all. mu is held.
 func (b *Broker) greet() { b.greeting = true }

@@ -179,7 +179,7 @@ func (b *Broker) laneName(s []byte) ([]byte, bool) {
 	return name, true
 }
 
-// onRelayInbox handles answers: s.<barrier>.<node token> to a sync, h to a hello.
+// onRelayInbox handles answers, s.<barrier>.<node token> to a sync and h to a hello, and this node's own heartbeats.
 func (b *Broker) onRelayInbox(f *frame) {
 	what, ok := strings.CutPrefix(string(f.subject), b.sub.relayInbox)
 	if !ok {
@@ -189,6 +189,10 @@ func (b *Broker) onRelayInbox(f *frame) {
 		if !noResponders(f.header) {
 			b.onHelloAnswer(f)
 		}
+		return
+	}
+	if what == ownBeat {
+		b.onOwnBeat()
 		return
 	}
 	if rest, ok := strings.CutPrefix(what, "s."); ok {
