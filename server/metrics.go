@@ -145,7 +145,7 @@ func (n *Node) Metrics() []admin.Metric {
 		ofBroker("gatecast_broker_up", "1 while the broker is linked.", admin.Gauge, func(s *broker.Stats) float64 { return boolean(s.Up) }),
 		ofBroker("gatecast_broker_published_total", "Messages written to live lanes.", admin.Counter, func(s *broker.Stats) float64 { return float64(s.Published) }),
 		ofBroker("gatecast_broker_published_bytes_total", "Bytes of them.", admin.Counter, func(s *broker.Stats) float64 { return float64(s.PublishedBytes) }),
-		ofBroker("gatecast_broker_delivered_total", "Messages that arrived on lanes.", admin.Counter, func(s *broker.Stats) float64 { return float64(s.Delivered) }),
+		ofBroker("gatecast_broker_delivered_total", "Messages handed to this node: what it published itself, and what arrived on lanes.", admin.Counter, func(s *broker.Stats) float64 { return float64(s.Delivered) }),
 		ofBroker("gatecast_broker_delivered_bytes_total", "Bytes of them.", admin.Counter, func(s *broker.Stats) float64 { return float64(s.DeliveredBytes) }),
 		ofBroker("gatecast_broker_undeliverable_total", "Messages on a lane that made no sense, or for a group already left.", admin.Counter, func(s *broker.Stats) float64 { return float64(s.Undeliverable) }),
 		ofBroker("gatecast_broker_ingress_total", "Messages of services and native users that were accepted.", admin.Counter, func(s *broker.Stats) float64 { return float64(s.IngressOK) }),

@@ -127,8 +127,8 @@ func (o *owner) attend(slot uint32, c *conn) {
 	next := uint32(never)
 	if o.pingTicks() != 0 {
 		next = o.nextPing(c)
-		if c.is(flagPinged) && next <= now {
-			next = c.pinged + pongWait + 1
+		if late := c.pinged + pongWait + 1; c.is(flagPinged) && (next > late || next <= now) {
+			next = late
 		}
 	}
 	if at := o.logins.expires(c.login); at != 0 {
