@@ -75,9 +75,9 @@ func strain() []part {
 	undisturbed := atMost("during/before", 1.2) // raw keeps no queue worth the name: what disturbs its receivers too is the machine
 	return []part{
 		of("slow", stop("close", time.Minute), undisturbed),
-		of("slow", stop("drop_oldest", 20*time.Second), undisturbed),
-		of("slow", stop("drop_newest", 20*time.Second), undisturbed),
-		of("slow", stop("latest", 20*time.Second), undisturbed),
+		of("slow", stop("drop_oldest", 10*time.Second), undisturbed),
+		of("slow", stop("drop_newest", 10*time.Second), undisturbed),
+		of("slow", stop("latest", 10*time.Second), undisturbed),
 		of("flood", func(o *result.Options) { o.Targets, o.Duration, o.Repeat = pair, 15*time.Second, 3 }, atMostValue("during/before", 1.5)),
 	}
 }

@@ -56,7 +56,7 @@ func suites() []suite {
 			of("idle", func(o *result.Options) { o.Settle, o.Duration, o.Repeat = 2*time.Second, 3*time.Second, 3 }),
 		}},
 		{"engine", "the budgets of the socket engine, gatecast against raw; about 15 minutes, exit 1 if one is missed", engine()},
-		{"strain", "what receivers wait beside slow ones and in a flood of handshakes; about 16 minutes, exit 1 if it is too long", strain()},
+		{"strain", "what receivers wait beside slow ones and in a flood of handshakes; about 12 minutes, exit 1 if it is too long", strain()},
 		{"rivals", "every rival that make bench-rivals installs: fanout, connect, idle; under 30 minutes", []part{
 			of("fanout", func(o *result.Options) { o.Targets, o.Repeat, o.Duration = compiled, 3, 4*time.Second }),
 			of("fanout", func(o *result.Options) {
