@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -101,12 +102,13 @@ func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database,
 			return nil, errors.Join(fmt.Errorf("authn.django.time_zone: %w", err), d.db.Close())
 		}
 	}
-	d.db.SetMaxOpenConns(o.DatabaseConns)
-	d.db.SetMaxIdleConns(o.DatabaseConns)
-	d.db.SetConnMaxIdleTime(maxIdle)
-	if address.path != "" { // opening a file again is cheap, its memory is not
-		d.db.SetConnMaxIdleTime(maxIdleFile)
+	conns, idle := o.DatabaseConns, maxIdle
+	if address.path != "" { // a file is read on our own cores, and opening it again is cheap; the memory of a connection is not
+		conns, idle = min(conns, max(2, runtime.GOMAXPROCS(0))), maxIdleFile
 	}
+	d.db.SetMaxOpenConns(conns)
+	d.db.SetMaxIdleConns(conns)
+	d.db.SetConnMaxIdleTime(idle)
 	d.db.SetConnMaxLifetime(30 * time.Minute) // so that a failed-over or resized database is found again
 	if _, err := d.prepare(ctx); err != nil {
 		if explained, lasting := d.dialect.explain(err); lasting {

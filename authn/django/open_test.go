@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,17 @@ func TestOpenSQLiteFileThatIsNone(t *testing.T) {
 }
 
 // The writer's commits are seen at once, in both journal modes, and the reader changes nothing.
+// A connection to a file takes memory of ours, and more of them than cores read it no faster.
+func TestSQLiteConnectionsAreFew(t *testing.T) {
+	s := newSQLiteSite(t, plainSite, "delete")
+	for conns, want := range map[int]int{1: 1, 100: max(2, runtime.GOMAXPROCS(0))} {
+		v := s.open(func(o *Options) { o.DatabaseConns = conns })
+		if got := v.db.db.Stats().MaxOpenConnections; got != want {
+			t.Errorf("database_conns = %d: at most %d connections, want %d", conns, got, want)
+		}
+	}
+}
+
 func TestCommitsAreSeen(t *testing.T) {
 	onEveryDatabase(t, plainSite, func(t *testing.T, s *site) {
 		s.addUser(account{id: "42"})

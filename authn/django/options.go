@@ -58,7 +58,8 @@ type Options struct {
 	// = "true", "preferred", "skip-verify" or "false", ca, cert, key and socket), or sqlite:// and the path as it is: sqlite:///srv/db.sqlite3 is
 	// /srv/db.sqlite3, sqlite://db.sqlite3 is relative to config.toml. Reading is enough: its user needs SELECT on the tables below and no more.
 	Database string `toml:"database" secret:"true"`
-	// DatabaseConns bounds the connections of one node to the database, so that a reconnect storm waits here and not there. 1 to 100.
+	// DatabaseConns bounds the connections of one node to the database, so that a reconnect storm waits here and not there. 1 to 100. An
+	// SQLite file has no more than the node has cores, and 2 at least.
 	DatabaseConns int `toml:"database_conns"`
 	// QueryTimeout bounds one query. 0 = only the login's own timeout.
 	QueryTimeout time.Duration `toml:"query_timeout"`

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -18,6 +19,10 @@ import (
 	"github.com/gatecast/gatecast/server/admin"
 	"github.com/gatecast/gatecast/server/config"
 )
+
+// gcPercent is how much garbage may lie beside what lives, instead of Go's 100, unless GOGC says otherwise. What lives has few pointers, so that
+// collecting twice as often costs nothing that can be measured (ADR 0017); what a storm of handshakes leaves scattered is a third less.
+const gcPercent = 50
 
 // closeTimeout bounds what is left to do when the conns are gone.
 const closeTimeout = 10 * time.Second
@@ -35,6 +40,9 @@ func serve(c *call) error {
 	log := newLogger(c.stderr, s.Config.Log)
 	for _, w := range s.Warnings {
 		log.Warn(w)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	d := &daemon{settings: s, log: log, hup: make(chan os.Signal, 1)}
 	signal.Notify(d.hup, syscall.SIGHUP)
