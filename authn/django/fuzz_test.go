@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"unicode/utf8"
 	"time"
 )
 
@@ -38,6 +39,7 @@ func FuzzDecodeLogin(f *testing.F) {
 	f.Add([]byte(`{"_auth_user_id":42,"a":[NaN,-Infinity,1e9,{"b":[]}],"c":"\u00eb\ud83d"}`))
 	f.Add([]byte("\x80\x05}\x94."))
 	f.Add([]byte(`{"a":1,}`))
+	f.Add([]byte("{\"\xc8\":\"\"}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, _, err := decodeLogin(data)
 		var all map[string]json.RawMessage
@@ -55,8 +57,8 @@ func FuzzDecodeLogin(f *testing.F) {
 				ok = false
 			}
 		}
-		if !ok || strings.Contains(string(data), `\u`) || strings.Contains(string(data), `_auth_user`) && err != nil {
-			return // an escaped key, or an earlier duplicate that is no text
+		if !ok || !utf8.Valid(data) || strings.Contains(string(data), `\u`) || strings.Contains(string(data), `_auth_user`) && err != nil {
+			return // no JSON to Django, an escaped key, or an earlier duplicate that is no text
 		}
 		if err != nil || got != want {
 			t.Fatalf("decodeLogin(%q) = %+v, %v, want %+v as encoding/json", data, got, err, want)
