@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"unicode/utf8"
 	"time"
+	"unicode/utf8"
 )
 
 // FuzzUnsign: whatever is accepted was signed, and a change of one byte is never accepted.
