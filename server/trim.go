@@ -17,21 +17,28 @@ const (
 	trimWorth  = 2 << 20          // bytes that a trim must promise, and an eighth of the live heap, beyond what is known to be scattered
 )
 
-// heap is what the runtime says of its memory, in bytes.
-type heap struct{ allocated, live, held uint64 }
+// heap is what the runtime says of its memory, in bytes, and how often it has collected.
+type heap struct{ allocated, live, held, collections uint64 }
+
+// heapSamples is what read asks the runtime.
+func heapSamples() []metrics.Sample {
+	return []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/cycles/total:gc-cycles"},
+	}
+}
 
 func (h *heap) read(samples []metrics.Sample) {
 	metrics.Read(samples)
 	h.allocated, h.live = samples[0].Value.Uint64(), samples[1].Value.Uint64()
 	h.held = samples[2].Value.Uint64() + samples[3].Value.Uint64() + samples[4].Value.Uint64()
+	h.collections = samples[5].Value.Uint64()
 }
 
 // trim gives memory back to the system, when the node is quiet and there is enough of it, until ctx ends.
 func (n *Node) trim(ctx context.Context) {
-	samples := []metrics.Sample{
-		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
-		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
-	}
+	samples := heapSamples()
 	var now, before, after heap
 	var scattered uint64 // bytes that a trim did not return: they lie between live objects
 	before.read(samples)
@@ -40,16 +47,16 @@ func (n *Node) trim(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-n.swept: // it leaves garbage, but is over: the next look goes by what comes from now on
-			before.read(samples)
-			last = time.Time{}
+			now.read(samples)
+			n.pruneHeap(&now, before)
+			before, last = now, time.Time{}
 			continue
 		case <-ctx.Done():
 			tick.Stop()
 			return
 		}
-		n.prune()
 		now.read(samples)
-		now.live -= min(now.live, uint64(n.pruned.Load()))
+		n.pruneHeap(&now, before)
 		if worthTrimming(now, before, scattered) && time.Since(last) >= trimPause {
 			n.pruned.Store(0)
 			runtime.GC() // the first lets pools go, the second finds what they held
@@ -57,9 +64,19 @@ func (n *Node) trim(ctx context.Context) {
 			last = time.Now()
 			after.read(samples)
 			scattered = leftBy(now, after)
+			now.collections = after.collections
 		}
 		before = now
 	}
+}
+
+// pruneHeap prunes, and takes from what lives now what was pruned since the last collection: that one still counted it.
+func (n *Node) pruneHeap(now *heap, before heap) {
+	if now.collections != before.collections {
+		n.pruned.Store(0)
+	}
+	n.prune()
+	now.live -= min(now.live, uint64(n.pruned.Load()))
 }
 
 // rest is what is held and not live, in bytes.
