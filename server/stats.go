@@ -65,10 +65,10 @@ func (l *labelled[K]) each(yield func(key K, n uint64)) {
 }
 
 // keptKinds name what [Node.kept] counts: first what owners keep, in the order of [owner.kept], then what the node does.
-var keptKinds = [...]string{"login", "intake", "partial", "adding", "pending_group", "late_add", "raw_group", "group", "address", "user"}
+var keptKinds = [...]string{"login", "intake", "partial", "adding", "pending_group", "late_add", "raw_group", "refusals", "group", "address", "user"}
 
 // keptByOwners is how many of keptKinds are owners'.
-const keptByOwners = 7
+const keptByOwners = 8
 
 // kept yields what the node keeps for its conns. What is not 0 without conns was forgotten to be given back.
 func (n *Node) kept(yield func(what string, entries int)) {
@@ -89,5 +89,6 @@ func (n *Node) kept(yield func(what string, entries int)) {
 }
 
 func (o *owner) kept() [keptByOwners]int {
-	return [...]int{o.logins.index.Len(), len(o.intake), len(o.partials), len(o.adding), len(o.pending), len(o.late), len(o.rawGroups)}
+	return [...]int{o.logins.index.Len(), len(o.intake), len(o.partials), len(o.adding), len(o.pending), len(o.late), len(o.rawGroups),
+		len(o.refusals)}
 }
