@@ -31,6 +31,7 @@ type owner struct {
 
 	intake   map[uint32]*intake       // bytes of conns that cannot be parsed yet: half a header block, or behind a login
 	partials map[uint32]*ws.Partial   // messages that have arrived in part
+	part     *ws.Partial              // that of the conn that is read, nil between calls of readFrames
 	adding   map[uint32]*addQueue     // conns with group_adds that wait for a barrier
 	pending  map[string]*pendingGroup // groups that wait for their barrier
 
@@ -106,6 +107,7 @@ func (o *owner) Read(slot uint32, b []byte) {
 // Closed implements [loop.Handler].
 func (o *owner) Closed(slot uint32, err error) {
 	c := o.conns.at(slot)
+	ws.ReleasePartial(&o.part) // of a read that panicked
 	if !c.over() {
 		o.node.counters.lost.Add(1)
 	}

@@ -13,14 +13,14 @@ func (o *owner) readFrames(slot uint32, c *conn, b []byte) {
 	o.now = time.Since(o.node.started)
 	c.flags &^= flagPinged // whatever it sent, it is alive
 	bounds := o.node.bounds.Load()
-	var part *ws.Partial
+	ws.ReleasePartial(&o.part) // of a read that panicked, whose Closed is yet to come
 	if c.is(flagPartial) {
-		part = o.partials[slot]
+		o.part = o.partials[slot]
 		delete(o.partials, slot)
 		c.flags &^= flagPartial
 	}
 	for {
-		ev, rest, ok, err := c.parser.Next(b, &bounds.parse, &part)
+		ev, rest, ok, err := c.parser.Next(b, &bounds.parse, &o.part)
 		if err != nil {
 			e := err.(*ws.CloseError)
 			how := ending{code: e.Code, reason: e.Text, word: e.Reason}
@@ -47,10 +47,10 @@ func (o *owner) readFrames(slot uint32, c *conn, b []byte) {
 	}
 	switch {
 	case c.over():
-		ws.ReleasePartial(&part)
+		ws.ReleasePartial(&o.part)
 		return
-	case part != nil:
-		o.partials[slot] = part
+	case o.part != nil:
+		o.partials[slot], o.part = o.part, nil
 		c.flags |= flagPartial
 	}
 	if !c.parser.Incomplete() {
