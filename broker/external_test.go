@@ -1,12 +1,15 @@
 package broker_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -70,6 +73,92 @@ func TestExternalBrokerLostAndRestored(t *testing.T) {
 		return err == nil && string(answer.Data) == `{"ok":true}`
 	})
 	nodes[0].WaitMessages(t, "chat.1", 2)
+}
+
+// What a lost connection had still to deliver is no echo to NATS, for another connection sent it.
+func TestOwnMessagesComeOnceWhenTheLinkComesBack(t *testing.T) {
+	s := brokertest.StartNATS(t, 0, nil)
+	w := newSlowWay(t, s.Addr().String(), "late")
+	near, far := openExternal(t, w.url(), "near"), openExternal(t, s.ClientURL(), "far")
+	brokertest.WaitCluster(t, near, far)
+	near.JoinWait(t, "g")
+	far.JoinWait(t, "g")
+	near.Send(t, "g", `"late"`)
+	<-w.caught
+	broker.CutRelay(near.Broker)
+	near.WaitState(t, false)
+	near.WaitState(t, true)
+	brokertest.WaitCluster(t, near, far)
+	w.let()
+	far.WaitMessages(t, "g", 1)
+	far.Send(t, "g", `"end"`)
+	got := near.WaitMessages(t, "g", 2)
+	if len(got) != 2 || got[0].Data != `"late"` || got[1].Data != `"end"` {
+		t.Errorf("the publisher's node got %+v, want each once", got)
+	}
+}
+
+// slowWay passes TCP connections on to a server. What one sends from a word on it keeps until let is called, and the server's side open.
+type slowWay struct {
+	ln     net.Listener
+	word   []byte
+	caught chan struct{} // closed when the word has come
+	let    func()        // may be called again
+	gone   chan struct{} // closed by let
+	all    sync.WaitGroup
+}
+
+func newSlowWay(t *testing.T, target, word string) *slowWay {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &slowWay{ln: ln, word: []byte(word), caught: make(chan struct{}), gone: make(chan struct{})}
+	w.let = sync.OnceFunc(func() { close(w.gone) })
+	w.all.Go(func() { // ends with the listener
+		for {
+			from, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("tcp", target)
+			if err != nil {
+				from.Close()
+				continue
+			}
+			w.all.Go(func() { // ends with the server's side
+				io.Copy(from, to)
+				from.Close()
+			})
+			w.all.Go(func() { // ends with the node's side, and let
+				w.pass(to, from)
+				to.Close()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		w.let()
+		w.all.Wait()
+	})
+	return w
+}
+
+func (w *slowWay) url() string { return "nats://" + w.ln.Addr().String() }
+
+func (w *slowWay) pass(to, from net.Conn) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if bytes.Contains(buf[:n], w.word) {
+			close(w.caught)
+			<-w.gone
+		}
+		to.Write(buf[:n])
+		if err != nil {
+			return
+		}
+	}
 }
 
 func TestExternalClusterOfServers(t *testing.T) {

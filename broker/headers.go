@@ -14,6 +14,7 @@ const (
 	headerFrom    = "Gc-From"
 	headerConn    = "Gc-Conn"
 	headerExclude = "Gc-Exclude"
+	headerNode    = "Gc-Node"       // the instance that published on a lane; only nodes write and read it
 	headerSeq     = "Nats-Sequence" // set by JetStream when it republishes
 )
 
@@ -21,11 +22,6 @@ const (
 const maxHeaderValue = 4096
 
 const upperHex = "0123456789ABCDEF"
-
-// hasHeaders says whether m needs a header block.
-func hasHeaders(m *Message) bool {
-	return m.Format != FormatJSON || len(m.ID)+len(m.From)+len(m.Conn)+len(m.Exclude) > 0
-}
 
 // maxHeaders bounds the size of m's header block.
 func maxHeaders(m *Message) int {
@@ -40,9 +36,11 @@ func fitHeaders(m *Message) bool {
 
 func fitsHeader(value []byte) bool { return len(value) <= maxHeaderValue && utf8.Valid(value) }
 
-// appendHeaders writes the block of m with the empty line that ends it.
-func appendHeaders(dst []byte, m *Message) []byte {
-	dst = append(dst, headerLine...)
+// appendHeaders writes the block of m, published by node, with the empty line that ends it.
+func appendHeaders(dst []byte, m *Message, node string) []byte {
+	dst = append(dst, headerLine+headerNode+": "...)
+	dst = append(dst, node...)
+	dst = append(dst, crlf...)
 	if m.Format != FormatJSON {
 		dst = append(dst, headerFormat+": "...)
 		dst = append(dst, m.Format.String()...)
@@ -102,11 +100,14 @@ func unhex(c byte) byte {
 }
 
 // headerReader decodes header blocks into a Message, its values into a scratch buffer that the next read overwrites.
-type headerReader struct{ scratch []byte }
+type headerReader struct {
+	scratch []byte
+	node    []byte // Gc-Node of the last block, as it stands there
+}
 
 // read fills m from block. It returns what is wrong in words for the publisher, or "".
 func (h *headerReader) read(block []byte, m *Message) (bad string) {
-	h.scratch = h.scratch[:0]
+	h.scratch, h.node = h.scratch[:0], nil
 	rest, ok := bytes.CutPrefix(block, []byte("NATS/1.0"))
 	if !ok {
 		return "the header block is not NATS/1.0"
@@ -151,6 +152,9 @@ func (h *headerReader) field(key, value []byte, m *Message) (bad string) {
 		return ""
 	case headerSeq:
 		m.Seq, _ = number(value)
+		return ""
+	case headerNode:
+		h.node = value
 		return ""
 	case headerID:
 		to = &m.ID

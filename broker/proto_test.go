@@ -80,7 +80,7 @@ func TestHeadersRoundTrip(t *testing.T) {
 	m := Message{Format: FormatMsgpack, ID: []byte("a b%41\r\n"), From: []byte("ü@x"), Conn: []byte("c"), Exclude: []byte("c,d")}
 	var got Message
 	var h headerReader
-	block := appendHeaders(nil, &m)
+	block := appendHeaders(nil, &m, "n")
 	if bad := h.read(block, &got); bad != "" {
 		t.Fatal(bad)
 	}
@@ -88,7 +88,7 @@ func TestHeadersRoundTrip(t *testing.T) {
 		string(got.Conn) != "c" || string(got.Exclude) != "c,d" {
 		t.Errorf("%q gives %+v", block, got)
 	}
-	if bytes.Count(block, crlf) != 7 {
+	if bytes.Count(block, crlf) != 8 {
 		t.Errorf("a value broke the block: %q", block)
 	}
 }
@@ -116,9 +116,12 @@ func FuzzHeaders(f *testing.F) {
 			return
 		}
 		m.Seq = 0
-		out := appendHeaders(nil, &m)
+		out := appendHeaders(nil, &m, "n")
 		if bad := h2.read(out, &again); bad != "" {
 			t.Fatalf("own block %q refused: %s", out, bad)
+		}
+		if string(h2.node) != "n" {
+			t.Fatalf("own block %q is of node %q", out, h2.node)
 		}
 		if m.Format != again.Format || !bytes.Equal(m.ID, again.ID) || !bytes.Equal(m.From, again.From) || !bytes.Equal(m.Conn, again.Conn) || !bytes.Equal(m.Exclude, again.Exclude) {
 			t.Fatalf("%+v came back as %+v", m, again)

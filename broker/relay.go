@@ -58,22 +58,12 @@ func (b *Broker) write(m *Message) error {
 	}
 	var scratch [maxEscaped]byte
 	escaped := subject.AppendEscaped(scratch[:0], m.Group)
-	if !hasHeaders(m) {
-		buf := append(l.buf, "PUB "...)
-		buf = b.appendLive(buf, escaped)
-		buf = append(buf, ' ')
-		buf = strconv.AppendInt(buf, int64(len(m.Data)), 10)
-		buf = append(buf, crlf...)
-		l.buf = append(append(buf, m.Data...), crlf...)
-		l.wake()
-		return nil
-	}
 	buf := append(l.buf, "HPUB "...)
 	buf = b.appendLive(buf, escaped)
 	buf = append(buf, ' ')
 	// the sizes stand before the block: write it first, then make room
 	at := len(buf)
-	buf = appendHeaders(buf, m)
+	buf = appendHeaders(buf, m, b.instance)
 	size := len(buf) - at
 	if size+len(m.Data) > limit {
 		return ErrTooLarge // buf's new bytes are behind len(l.buf)
@@ -150,6 +140,9 @@ func (b *Broker) deliver(f *frame) {
 		if bad := r.headers.read(f.header, m); bad != "" {
 			b.count.undeliverable.Add(1)
 			return
+		}
+		if string(r.headers.node) == b.instance {
+			return // an earlier connection of this link sent it, and Publish has handed it over
 		}
 	}
 	b.handOver(m)

@@ -46,7 +46,7 @@ func (c *endless) Close() error                     { return nil }
 // loose returns a broker that is connected to nothing and serves.
 func loose(h Handler) *Broker {
 	b := newBroker(DefaultOptions(), h, slog.New(slog.DiscardHandler))
-	b.serving = true
+	b.instance, b.serving = "0123456789abcdef", true
 	b.relay.conn, b.relay.serving = &endless{}, true
 	b.relay.maxPayload.Store(1 << 20)
 	return b
@@ -58,10 +58,11 @@ func TestPublishWritesTheProtocol(t *testing.T) {
 		m    Message
 		want string
 	}{
-		{Message{Group: []byte("chat.7"), Data: []byte(`1`)}, "PUB gc.g.%s.chat.7 1\r\n1\r\n"},
-		{Message{Group: []byte("a..b")}, "PUB gc.g.%s.a=2E=2Eb 0\r\n\r\n"},
+		{Message{Group: []byte("chat.7"), Data: []byte(`1`)},
+			"HPUB gc.g.%s.chat.7 39 40\r\nNATS/1.0\r\nGc-Node: 0123456789abcdef\r\n\r\n1\r\n"},
+		{Message{Group: []byte("a..b")}, "HPUB gc.g.%s.a=2E=2Eb 39 39\r\nNATS/1.0\r\nGc-Node: 0123456789abcdef\r\n\r\n\r\n"},
 		{Message{Group: []byte("chat.7"), Data: []byte("x"), Format: FormatText, From: []byte("a\r\nb %")},
-			"HPUB gc.g.%s.chat.7 54 55\r\nNATS/1.0\r\nGc-Format: text\r\nGc-From: a%%0D%%0Ab%%20%%25\r\n\r\nx\r\n"},
+			"HPUB gc.g.%s.chat.7 81 82\r\nNATS/1.0\r\nGc-Node: 0123456789abcdef\r\nGc-Format: text\r\nGc-From: a%%0D%%0Ab%%20%%25\r\n\r\nx\r\n"},
 	} {
 		b.relay.buf = b.relay.buf[:0]
 		if err := b.Publish(&c.m); err != nil {
@@ -78,10 +79,10 @@ func TestPublishWritesTheProtocol(t *testing.T) {
 
 func TestPublishRefuses(t *testing.T) {
 	b := loose(&sinkHandler{})
-	b.relay.maxPayload.Store(100)
+	b.relay.maxPayload.Store(130)
 	small := Message{Group: []byte("g"), Data: make([]byte, 90)}
 	if err := b.Publish(&small); err != nil {
-		t.Errorf("90 of 100 bytes: %v", err)
+		t.Errorf("90 bytes and 39 of headers of 130: %v", err)
 	}
 	before := len(b.relay.buf)
 	small.From = make([]byte, 20)
@@ -116,7 +117,7 @@ func TestPublishRefusesWhatReadersWould(t *testing.T) {
 				}
 			}
 			var h headerReader
-			bad := h.read(appendHeaders(nil, &m), &got)
+			bad := h.read(appendHeaders(nil, &m, "n"), &got)
 			m.Group = []byte("g")
 			if err := loose(&sinkHandler{}).Publish(&m); err != c.want || (bad == "") != (err == nil) {
 				t.Errorf("%.10q: Publish = %v, want %v; readers say %q", c.value, err, c.want, bad)
@@ -159,6 +160,22 @@ func TestRelayDelivers(t *testing.T) {
 		m := h.last
 		if got := fmt.Sprintf("%s %q %s %s %d", m.Group, m.Data, m.Format, m.From, m.Seq); got != want[i%3] {
 			t.Errorf("message %d: got %s, want %s", i, got, want[i%3])
+		}
+	}
+}
+
+// What this node published it has handed over itself, also when NATS brings it back.
+func TestOwnMessagesAreDroppedOnArrival(t *testing.T) {
+	h := &sinkHandler{}
+	b := loose(h)
+	b.mu.Lock()
+	it := b.subscribe("chat.7", "chat.7")
+	b.mu.Unlock()
+	for node, want := range map[string]int{"0123456789abcdef": 0, "0123456789abcdeg": 1, "": 1} {
+		h.n = 0
+		b.onRelay(&frame{op: opMsg, sid: it.sid, header: appendHeaders(nil, &Message{From: []byte("42")}, node), body: []byte("1")})
+		if h.n != want {
+			t.Errorf("a message of node %q was handed over %d times, want %d", node, h.n, want)
 		}
 	}
 }
