@@ -5,6 +5,7 @@
 //
 //	page.go      Document ─► page: what the template shows, every number already in words
 //	verdict.go   may the numbers be believed? what was lost, missed, discarded
+//	budgets.go   what a target was allowed to cost, and did
 //	table.go     headline table, all metrics, ledger
 //	bars.go      costs against the first target, whose line is drawn through
 //	lines.go     percentile spectra; what happened second by second

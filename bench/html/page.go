@@ -56,6 +56,7 @@ type section struct {
 	Runs     int
 	Faults   []fault
 	Missed   []string
+	Budgets  []budget
 	Legend   []mark
 	Headline table
 	Bars     []bars
@@ -109,7 +110,7 @@ func newPage(d *result.Document) page {
 func newSection(i int, r *result.Result, all marks) section {
 	s := section{
 		ID: newSectionID(i), Title: r.Title, About: about(r), Cost: label(r.Cost), Valid: ranks(r), Partial: r.Partial, Failure: r.Failure,
-		Runs: len(r.Runs), Missed: r.Missed, Options: fields(r.Options), Faults: faultsOf(r), Notes: notesOf(r), Discards: discardsOf(r),
+		Runs: len(r.Runs), Missed: r.Missed, Budgets: budgetsOf(r), Options: fields(r.Options), Faults: faultsOf(r), Notes: notesOf(r), Discards: discardsOf(r),
 	}
 	for _, t := range r.Targets() {
 		s.Legend = append(s.Legend, all.of(t))

@@ -135,6 +135,41 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+func TestBudgetsKeptAndMissed(t *testing.T) {
+	d := sample(3, 3, 3)
+	allow(d)
+	page := write(t, d)
+	is := func(metric string) string {
+		s, _ := d.Results[0].Stat("gatecast", metric)
+		return times(s.Ratio)
+	}
+	const kept, missed = `</th><td class="good">kept</td><td>`, `</th><td class="bad">missed</td><td>`
+	for _, want := range []string{
+		"server CPU per delivery of gatecast" + kept + is("server-ns/delivery") + "<i>", "</i></td><td>1.25× of raw</td>",
+		"last receiver p99 of gatecast" + missed + is("last-p99-ns") + "<i>", "</i></td><td>1.05× of raw</td>",
+		"p99 during / before of gatecast" + missed + "not measured</td><td>1.20× of raw</td>",
+		"server memory per connection of gatecast" + kept, "<td>10,000 B</td>",
+	} {
+		if n := strings.Count(page, want); n < 2 {
+			t.Errorf("the page has %q %d times, want it among all budgets and in its section", want, n)
+		}
+	}
+	spoiled := spoil(d)
+	page = write(t, spoiled)
+	_, section, _ := strings.Cut(page, `<section id="r2"`)
+	section, _, _ = strings.Cut(section, "</section>")
+	if !strings.Contains(section, `<td class="none">not judged</td><td>–</td><td>10,000 B</td>`) {
+		t.Error("the budget of an invalid result is judged")
+	}
+	d = sample(1, 2, 2)
+	d.Results[0].Budgets = []result.Budget{{Target: "raw-batch", Metric: "server-ns/delivery", Ratio: 100}}
+	d.Results[0].Summarise()
+	d.Conclude()
+	if page := write(t, d); !strings.Contains(page, `<li class="good"><b>met</b><span>thresholds</span>`) {
+		t.Error("the verdict does not say that the budgets are met")
+	}
+}
+
 // TestLossThatAScenarioAllowsIsNoFault: receivers that stop reading lose messages, and the count is shown all the same.
 func TestLossThatAScenarioAllowsIsNoFault(t *testing.T) {
 	d := sample(1, 2, 1)

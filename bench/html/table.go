@@ -174,6 +174,7 @@ var labels = map[string]string{
 	"server-ns/reconnection": "server CPU per reconnection",
 	"back-p99-ns":            "back again p99",
 	"server-ns/conn/s":       "server CPU per idle connection and second",
+	"during/before":          "p99 during / before",
 	"max-rate":               "largest rate that was kept",
 	"max-conns":              "most connections that were kept",
 	"rss-B/conn":             "server memory per connection",
@@ -240,6 +241,7 @@ func newLedger(r *result.Result, all marks) (rows []ledgerRow, silent bool) {
 // overview is the contents of a document of several results, with each one's cost as a ratio.
 type overview struct {
 	Entries   []entry
+	Budgets   []budget // of all results
 	Rows      []tableRow
 	Direction string // which way the ratios are meant
 }
@@ -273,6 +275,10 @@ func newOverview(d *result.Document, all marks) *overview {
 			e.State, e.Class = "threshold missed", "warn"
 		}
 		o.Entries = append(o.Entries, e)
+		for _, b := range budgetsOf(r) {
+			b.ID, b.Number = e.ID, e.Number
+			o.Budgets = append(o.Budgets, b)
+		}
 	}
 	o.Direction = "Less is better."
 	if len(more) > 0 {

@@ -109,7 +109,7 @@ func thresholds(d *result.Document) check {
 		switch {
 		case len(d.Missed) > 0:
 			return check{"bad", "thresholds", fmt.Sprintf("%d missed", len(d.Missed))}
-		case r.Options.P99 > 0 && d.Valid:
+		case (r.Options.P99 > 0 || len(r.Budgets) > 0) && d.Valid:
 			return check{"good", "thresholds", "met"}
 		}
 	}
