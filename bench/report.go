@@ -3,7 +3,6 @@
 package bench
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -181,11 +180,7 @@ func save(dir string, d *result.Document) error {
 		return errors.Join(body(f), f.Close())
 	}
 	err := errors.Join(
-		write(filepath.Join(dir, "result.json"), func(w io.Writer) error {
-			enc := json.NewEncoder(w)
-			enc.SetIndent("", " ")
-			return enc.Encode(d)
-		}),
+		write(filepath.Join(dir, "result.json"), func(w io.Writer) error { return result.Encode(w, d) }),
 		write(filepath.Join(dir, "report.html"), func(w io.Writer) error { return html.Write(w, d) }),
 		write(filepath.Join(dir, "table.txt"), func(w io.Writer) error { return writeTables(w, d, true) }),
 		write(filepath.Join(dir, "bench.txt"), func(w io.Writer) error { return writeBenchmarks(w, d) }),

@@ -3,8 +3,6 @@
 package compare
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,22 +37,9 @@ func Read(path string) (*result.Document, error) {
 }
 
 func decode(raw []byte) (*result.Document, error) {
-	// The schema first: the rest of another one's fields would be the wrong complaint.
-	var head struct{ Schema string }
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return nil, fmt.Errorf("is no result.json: %w", err)
-	}
-	switch head.Schema {
-	case result.Schema:
-	case "":
-		return nil, errors.New(`is no result.json: it has no "schema"`)
-	default:
-		return nil, fmt.Errorf("has the schema %q, and this program reads %q; measure again, or use the version that wrote it",
-			head.Schema, result.Schema)
-	}
-	d := new(result.Document)
-	if err := json.Unmarshal(raw, d); err != nil {
-		return nil, fmt.Errorf("is no result.json: %w", err)
+	d, err := result.Decode(raw)
+	if err != nil {
+		return nil, err
 	}
 	var titles []string
 	for i, r := range d.Results {

@@ -39,7 +39,7 @@ func TestReadRefuses(t *testing.T) {
 		{"other JSON", `{"name": "gatecast"}`, `it has no "schema"`, false},
 		{
 			"another schema", `{"schema": "gatecast-bench/1", "results": {}}`,
-			`"gatecast-bench/1", and this program reads "gatecast-bench/2"; measure again`, false,
+			`"gatecast-bench/1", and this program reads "gatecast-bench/3"; measure again`, false,
 		},
 		{"a field of another type", `{"schema": "gatecast-bench/2", "results": 7}`, "is no result.json: json: cannot unmarshal", false},
 		{"no result", `{"schema": "gatecast-bench/2", "results": [null]}`, "is damaged: result 1", false},

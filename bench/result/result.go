@@ -13,8 +13,8 @@ import (
 	"github.com/gatecast/gatecast/bench/ledger"
 )
 
-// Schema is the version of result.json. A field that changes its meaning makes another one.
-const Schema = "gatecast-bench/2"
+// Schema is the version of result.json, see [Encode]. A field that changes its meaning makes another one.
+const Schema = "gatecast-bench/3"
 
 // Document is what one command measured.
 type Document struct {
@@ -121,10 +121,10 @@ type Run struct {
 	Notes   []string       `json:"notes"`
 	Ledger  *ledger.Counts `json:"ledger,omitempty"`
 	Metrics []Metric       `json:"metrics"`
-	Spectra []Spectrum     `json:"spectra,omitempty"`
+	Spectra []Spectrum     `json:"spectra,omitempty"` // of drawn histograms; hlog/ has all of them whole
 	Series  []Second       `json:"series,omitempty"`
 
-	Histograms []Named       `json:"-"` // what the spectra were made of
+	Histograms []Named       `json:"-"`
 	P99        time.Duration `json:"-"` // held against the threshold
 }
 
@@ -143,8 +143,8 @@ type Named struct {
 
 // Spectrum is a latency by percentile.
 type Spectrum struct {
-	Name   string  `json:"name"` // response, service, first, median, last
-	Points []Point `json:"points"`
+	Name   string
+	Points []Point
 }
 
 // Point says that Percentile percent took NS or less.
@@ -169,7 +169,7 @@ type Second struct {
 type Stat struct {
 	Target  string  `json:"target"`
 	Metric  string  `json:"metric"`
-	Compare bool    `json:"compare"`
+	Compare bool    `json:"compare,omitempty"`
 	N       int     `json:"n"`
 	Median  float64 `json:"median"`
 	Min     float64 `json:"min"`
@@ -202,22 +202,32 @@ func (r *Run) Latency(name string, h *hdrhistogram.Histogram, compare bool) {
 	}
 	r.Add(name+"-max-ns", float64(h.Max()))
 	r.Histograms = append(r.Histograms, Named{name, h})
-	r.Spectra = append(r.Spectra, Spectrum{name, points(h)})
+	if slices.Contains(drawn, name) {
+		r.Spectra = append(r.Spectra, Spectrum{name, points(h)})
+	}
 }
 
-// points samples a histogram where its tail is drawn: four percentiles to each halving of what is above.
-func points(h *hdrhistogram.Histogram) []Point {
-	const perHalving = 4
-	var out []Point
-	for k := 0; ; k++ {
-		above := math.Pow(2, -float64(k)/perHalving)
-		if above*float64(h.TotalCount()) < 1 {
-			break
-		}
-		p := 100 * (1 - above)
+// drawn are the histograms that report.html draws.
+var drawn = []string{"response", "last"}
+
+// points samples a histogram where its tail is drawn, down to its last value.
+func points(h *hdrhistogram.Histogram) (out []Point) {
+	for k := 0; above(k)*float64(h.TotalCount()) >= 1; k++ {
+		p := 100 * (1 - above(k))
 		out = append(out, Point{p, h.ValueAtQuantile(p)})
 	}
 	return append(out, Point{100, h.Max()})
+}
+
+// above is the share of values above the k-th point: four points halve it.
+func above(k int) float64 { return math.Pow(2, -float64(k)/4) }
+
+// percentile is that of the k-th of n points.
+func percentile(k, n int) float64 {
+	if k == n-1 {
+		return 100
+	}
+	return 100 * (1 - above(k))
 }
 
 // Value is the metric's value in the run.
@@ -265,15 +275,24 @@ func (r *Result) Summarise() {
 		if got := time.Duration(Median(p99)); r.Options.P99 > 0 && got > r.Options.P99 {
 			r.Missed = append(r.Missed, r.Title+": "+t+": p99 of the response is "+got.String()+", the threshold "+r.Options.P99.String())
 		}
-		for _, m := range r.Runs[slices.IndexFunc(r.Runs, func(run *Run) bool { return run.Target == t })].Metrics {
-			r.Summary = append(r.Summary, r.stat(t, targets[0], m))
-		}
 	}
+	r.Summary = r.stats()
 	for _, b := range r.Budgets {
 		if held, is := b.Held(r); !held {
 			r.Missed = append(r.Missed, fmt.Sprintf("%s: %s; it is %s", r.Title, b, is))
 		}
 	}
+}
+
+// stats are those of every metric that a target's first run has.
+func (r *Result) stats() []Stat {
+	all, targets := []Stat{}, r.Targets()
+	for _, t := range targets {
+		for _, m := range r.Runs[slices.IndexFunc(r.Runs, func(run *Run) bool { return run.Target == t })].Metrics {
+			all = append(all, r.stat(t, targets[0], m))
+		}
+	}
+	return all
 }
 
 // some is the list, or an empty one for nil.
