@@ -111,6 +111,7 @@ func (c *Chain) Grants(id *Identity, conn string) (*Grants, error) {
 //	*Identity         accepted, or anonymous (ID "") where that is allowed
 //	ErrLoginLater     no credential, and the message carrier is on: upgrade and wait for the auth op
 //	*Refused          refused
+//	*Pending          ask again when that is over
 //	any other error   a verifier is unavailable, or ctx is done
 //
 // For each carrier in order, each verifier in order is asked; the first that accepts or refuses decides. If r.Message is
@@ -126,12 +127,14 @@ var ErrNotCached = errors.New("not in the cache")
 func (c *Chain) Cached(r *Request) (*Identity, error) { return c.decide(c.carriers, r, c.peek, nil) }
 
 // AuthenticateToken decides about a token that came in by a door without carriers, such as a native NATS user's. It
-// returns what Authenticate does, but neither an anonymous Identity nor ErrLoginLater.
+// returns what Authenticate does, but neither an anonymous Identity, ErrLoginLater nor Pending, which it waits for.
 func (c *Chain) AuthenticateToken(ctx context.Context, token string) (*Identity, error) {
 	if token == "" {
 		return nil, Refuse("no_credential", nil)
 	}
-	ask := func(l *link, cred Credential) (*Identity, error) { return c.lookup(ctx, l, cred) }
+	ask := func(l *link, cred Credential) (*Identity, error) {
+		return Await(ctx, func() (*Identity, error) { return c.lookup(ctx, l, cred) })
+	}
 	return c.decide([]Carrier{CarrierMessage}, &Request{Message: token}, ask, nil)
 }
 

@@ -10,7 +10,7 @@
 // A [Verifier] knows one kind of credential (a Django session, a JWT) and nothing of carriers or grants; the packages
 // below this one are verifiers, and authntest is the suite each of them passes. What a verifier can do beyond Verify it
 // says by optional interfaces: [SessionHasher], [CookieNamer], [Revalidator], [Pinger], [TombstoneKeeper],
-// [CacheKeyer], [OneTimer], [Inspector].
+// [CacheKeyer], [OneTimer], [Inspector]. What it cannot tell yet is [Pending].
 //
 // [OriginPolicy] and the subprotocol functions belong to the handshake and are called by the server before and after the
 // chain. [Grants] are compiled once per login and checked at every group_add and group_send without allocating.

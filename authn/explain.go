@@ -36,7 +36,7 @@ const (
 func (c *Chain) Explain(ctx context.Context, r *Request) []Step {
 	var steps []Step
 	id, err := c.decide(c.carriers, r, func(l *link, cred Credential) (*Identity, error) {
-		id, err := l.inspect(ctx, c, cred)
+		id, err := Await(ctx, func() (*Identity, error) { return l.inspect(ctx, c, cred) })
 		if err == nil {
 			id, err = complete(id, l, cred.Carrier)
 		}

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 )
 
@@ -33,6 +34,10 @@ type answerKey struct {
 const maxAnswers = 512
 
 func (c *Chain) count(l *link, err error) {
+	var pending *Pending
+	if errors.As(err, &pending) { // no answer yet
+		return
+	}
 	k := answerKey{verifier: l.name}
 	k.outcome, k.reason = outcomeOf(err)
 	c.mu.Lock()

@@ -58,6 +58,8 @@ func (c Credential) Cookie(name string) (string, bool) {
 //   - [ErrNotMine]: the credential has not the shape of this kind, another verifier may know it. Decided without I/O;
 //   - [ErrNoLogin]: a valid session without a user, which counts as no credential;
 //   - a [*Refused]: it is of this kind and not good;
+//   - a [*Pending]: it cannot tell before something that is under way has ended. A Verifier that waits for a thing that many logins share, and that anybody
+//     can make it wait for, answers so;
 //   - any other error: the verifier cannot tell now, nobody is let in or thrown out because of it.
 //
 // No error text may hold the credential or another secret.

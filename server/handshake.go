@@ -265,8 +265,10 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 	}
 	defer func() { n.countAttempt(job.request.Remote, v.err) }()
 	now := time.Now()
-	if n.opts.authTimeout > 0 && now.Sub(job.queued) > n.opts.authTimeout {
-		v.err = errBusy // its turn came too late
+	if n.opts.authTimeout > 0 && now.Sub(job.queued) >= n.opts.authTimeout { // its turn came too late
+		if v.err = errBusy; job.awaits != nil {
+			v.err = job.awaits
+		}
 		return v
 	}
 	job.began = now

@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,24 +23,27 @@ type loginJob struct {
 	op      *authOp // nil for a handshake
 	queued  time.Time
 	began   time.Time
+	awaits  error // why it was pending, last; nil if it never was
 }
 
 // workers verify logins off the loops, for a verifier may ask a database.
 type workers struct {
+	node   *Node
 	jobs   chan *loginJob // closed by stop
-	mu     sync.RWMutex   // guards closed against a submit at the same time
+	parked atomic.Int32   // logins that are pending
+	mu     sync.RWMutex   // guards jobs from being closed during a submit
 	done   bool
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
-// waitingLogins is how many logins may wait for a worker before more are refused with 4100 or 503.
+// waitingLogins is how many logins may wait for a worker, and how many may be pending, before more are refused with 4100 or 503.
 const waitingLogins = 16384
 
 // start runs n workers; each ends when stop closes the queue.
 func (w *workers) start(node *Node, n int) {
 	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel = cancel
+	w.node, w.cancel = node, cancel
 	w.jobs = make(chan *loginJob, waitingLogins)
 	for range n {
 		w.wg.Add(1)
@@ -46,9 +51,51 @@ func (w *workers) start(node *Node, n int) {
 			defer w.wg.Done()
 			for j := range w.jobs {
 				v := node.login(ctx, j)
-				j.owner.loop.Post(loop.Task{Kind: taskLogin, Slot: j.slot, Gen: j.gen, P: v})
+				var pending *authn.Pending
+				if errors.As(v.err, &pending) && w.park(j, pending) {
+					continue
+				}
+				j.answer(v)
 			}
 		}()
+	}
+}
+
+// answer brings the outcome to the conn's loop.
+func (j *loginJob) answer(v *verdict) {
+	j.owner.loop.Post(loop.Task{Kind: taskLogin, Slot: j.slot, Gen: j.gen, P: v})
+}
+
+// park queues a login again when what it is pending for is over, or its time is up. Meanwhile it takes no worker. It tells whether there was room.
+func (w *workers) park(j *loginJob, p *authn.Pending) bool {
+	if w.parked.Add(1) > waitingLogins {
+		w.parked.Add(-1)
+		return false
+	}
+	j.awaits = p.Err
+	until, cancel := p.Until, context.CancelFunc(func() {})
+	if limit := w.node.opts.authTimeout; limit > 0 {
+		until, cancel = context.WithDeadline(until, j.queued.Add(limit))
+	}
+	context.AfterFunc(until, func() { // in a goroutine of its own, which ends at once
+		cancel()
+		w.parked.Add(-1)
+		w.resume(j)
+	})
+	return true
+}
+
+// resume is submit for a login that has nobody to tell if there is no room.
+func (w *workers) resume(j *loginJob) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.done { // and its conn is being closed
+		return
+	}
+	select {
+	case w.jobs <- j:
+	default:
+		j.answer(&verdict{job: j, err: errBusy})
 	}
 }
 

@@ -158,7 +158,7 @@ func jwks(t testing.TB, keys ...map[string]any) string {
 // reasonOf is the reason of a refusal; "" if it was accepted.
 func reasonOf(t testing.TB, v *Verifier, token string) string {
 	t.Helper()
-	_, err := v.Verify(t.Context(), authntest.WithBearer(token))
+	_, err := v.await(t.Context(), token)
 	if err == nil {
 		return ""
 	}

@@ -80,7 +80,7 @@ func (v *Verifier) Make(ctx context.Context, c Claims) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, _, err := v.verify(ctx, token); err != nil {
+	if _, err := v.await(ctx, token); err != nil {
 		return "", fmt.Errorf("such a token would be refused: %w", err)
 	}
 	return token, nil
@@ -158,8 +158,16 @@ func (v *Verifier) Inspect(ctx context.Context, token string) Inspection {
 	if len(parts) == 3 && len(token) <= maxToken {
 		in.Header, in.Claims = object(parts[0]), object(parts[1])
 	}
-	_, in.Identity, in.Err = v.verify(ctx, token)
+	in.Identity, in.Err = v.await(ctx, token)
 	return in
+}
+
+// await verifies a token, and waits for its key if that is being fetched.
+func (v *Verifier) await(ctx context.Context, token string) (*authn.Identity, error) {
+	return authn.Await(ctx, func() (*authn.Identity, error) {
+		_, id, err := v.verify(token)
+		return id, err
+	})
 }
 
 // Algorithms lists what a token may be signed with, for people.

@@ -23,8 +23,8 @@ const (
 	longestPause = time.Minute
 )
 
-// remote keeps the keys of jwks fresh. Its goroutine alone fetches, one at a time; logins use what it has, and wait for it only when
-// they need a key that is not there.
+// remote keeps the keys of jwks fresh. Its goroutine alone fetches, one at a time; logins use what it has, and are pending only when they need a key
+// that is not there.
 //
 //	fetch ──good──► set, before ──refresh──► fetch          before is the set of the fetch before
 //	  ▲ └──failed──► the old set goes on until keep is over ──pause──┐
@@ -46,7 +46,8 @@ type remote struct {
 	tried   time.Time         // when the last fetch began
 	failure error             // of the last fetch
 	busy    bool              // a fetch is under way
-	round   chan struct{}     // closed when that fetch ends, or else the next one
+	round   context.Context   // over when that fetch ends, or else the next one
+	over    context.CancelFunc
 }
 
 // startRemote begins to fetch. Until that is done it has the keys of old, which fetches from the same address and may be nil, or those of
@@ -55,8 +56,9 @@ func startRemote(s source, o *Options, old *remote, log *slog.Logger) *remote {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &remote{
 		source: s, refresh: o.JWKSRefresh, keep: o.JWKSKeep, log: log.With("jwks", s.where),
-		wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}), round: make(chan struct{}),
+		wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}),
 	}
+	r.round, r.over = context.WithCancel(context.Background())
 	if s.first != nil {
 		r.set, r.text, r.good = s.first, s.text, time.Now()
 	} else if old != nil {
@@ -74,7 +76,7 @@ func (r *remote) close() {
 }
 
 func (r *remote) run(ctx context.Context) {
-	defer close(r.done)
+	defer r.last()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	failures := 0
@@ -95,6 +97,14 @@ func (r *remote) run(ctx context.Context) {
 		}
 		timer.Reset(r.pause(failures))
 	}
+}
+
+// last lets go of who is pending: with other keys by now, or with none.
+func (r *remote) last() {
+	close(r.done)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over()
 }
 
 // pause is the time to the next fetch, spread so that the nodes of a cluster do not ask at once.
@@ -120,13 +130,14 @@ func (r *remote) renew(ctx context.Context) bool {
 	limited, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	text, err := r.fetch(limited)
-	if ctx.Err() != nil { // who waits sees done
+	if ctx.Err() != nil { // last is next
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	close(r.round)
-	r.round, r.busy = make(chan struct{}), false
+	r.over()
+	r.round, r.over = context.WithCancel(context.Background())
+	r.busy = false
 	sum := sha256.Sum256(text)
 	set, changed := r.set, false
 	if err == nil && (set == nil || sum != r.text) {
@@ -166,30 +177,38 @@ func (r *remote) currentLocked() (*keySet, error) {
 	return r.set, nil
 }
 
-// newer gives a set newer than old, which lacks a key. It waits for a fetch under way and asks for one if the last is long enough
-// ago. Without a newer one it returns nil, and an error if that says nothing about the key.
-func (r *remote) newer(ctx context.Context, old *keySet) (*keySet, error) {
+// newer gives a set newer than old, which lacks a key. With a fetch under way, and if the last is long enough ago for another, the answer is
+// pending: nobody waits here, for made-up keys would hold every worker as long as a fetch takes. Without a newer set it returns nil, and an error if that
+// says nothing about the key.
+func (r *remote) newer(old *keySet) (*keySet, error) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.set != old || !r.busy && time.Since(r.tried) < askInterval {
-		defer r.mu.Unlock()
 		return r.unlike(old)
 	}
-	round := r.round
-	r.mu.Unlock()
+	if r.round.Err() != nil {
+		return nil, errClosed
+	}
 	select {
 	case r.wake <- struct{}{}:
 	default: // it is awake
 	}
-	select {
-	case <-round:
-	case <-r.done:
-		return nil, errClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return nil, &authn.Pending{Until: r.round, Err: fmt.Errorf("the keys are being fetched from %s", r.where)}
+}
+
+// first waits for the first fetch, unless there are keys before it.
+func (r *remote) first(ctx context.Context) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.unlike(old)
+	round := r.round
+	had := r.set != nil || r.failure != nil
+	r.mu.Unlock()
+	if had {
+		return
+	}
+	select {
+	case <-round.Done():
+	case <-ctx.Done():
+	}
 }
 
 var errClosed = errors.New("the keys were replaced by a reload; try again")

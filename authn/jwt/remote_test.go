@@ -66,7 +66,8 @@ func withProvider(t *testing.T, p *provider) *Verifier {
 	r := &ring{opts: o, algorithms: []string{"RS256", "ES256", "EdDSA"}}
 	v.replace(r, p.source())
 	t.Cleanup(func() { v.Close() })
-	if _, err := r.remote.newer(t.Context(), nil); err != nil && p.err == nil {
+	r.remote.first(t.Context())
+	if _, err := r.remote.current(); err != nil && p.err == nil {
 		t.Fatal(err)
 	}
 	return v
@@ -233,12 +234,12 @@ func TestBeforeTheFirstKeys(t *testing.T) {
 		p.mu.Unlock()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := v.Verify(ctx, authntest.WithBearer(bubbled(t, "ES256", p256(), "2"))); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := v.await(ctx, bubbled(t, "ES256", p256(), "2")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Verify = %v, want that it gave up", err)
 		}
 		failed := make(chan error)
 		go func() { // ends with the Close below
-			_, err := v.Verify(t.Context(), authntest.WithBearer(bubbled(t, "ES256", p256(), "2")))
+			_, err := v.await(t.Context(), bubbled(t, "ES256", p256(), "2"))
 			failed <- err
 		}()
 		synctest.Wait()
@@ -260,6 +261,64 @@ func TestAFetchThatHangsIsGivenUp(t *testing.T) {
 		}
 		if err := v.Ping(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Ping = %v", err)
+		}
+	})
+}
+
+// TestNobodyWaitsForAFetchThatHangs: tokens with made-up kids get an answer at once whatever the provider does, and so does everybody else. The first
+// logins after a rotation, however many, come through once the fetch is done.
+func TestNobodyWaitsForAFetchThatHangs(t *testing.T) {
+	old, rotated := jwks(t, jwkOf(t, p256(), kid("old"))), jwks(t, jwkOf(t, edKey(), kid("new")))
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{text: old}
+		v := withProvider(t, p)
+		pass(askInterval)
+		p.mu.Lock()
+		p.text, p.takes = rotated, 4*time.Second
+		p.mu.Unlock()
+		verify := func(token string) error {
+			_, err := v.Verify(t.Context(), authntest.WithBearer(token))
+			return err
+		}
+		var pending *authn.Pending
+		began := time.Now()
+		known, unknown := bubbled(t, "ES256", p256(), "old"), bubbled(t, "EdDSA", edKey(), "new")
+		for range 1000 {
+			if err := verify(unknown); !errors.As(err, &pending) {
+				t.Fatalf("Verify = %v, want pending", err)
+			}
+			if err := verify(known); err != nil {
+				t.Fatalf("a key that is there: %v", err)
+			}
+		}
+		if took := time.Since(began); took != 0 || pending.Until.Err() != nil {
+			t.Errorf("2,000 answers took %v, the fetch is over: %v", took, pending.Until.Err())
+		}
+		<-pending.Until.Done()
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("pending for %v, want until the fetch was done", took)
+		}
+		for range 1000 {
+			if err := verify(unknown); err != nil {
+				t.Fatalf("after the fetch: %v", err)
+			}
+		}
+		// It hangs for good: pending ends all the same, and is not begun again at once.
+		pass(askInterval)
+		p.mu.Lock()
+		p.takes = time.Hour
+		p.mu.Unlock()
+		never := bubbled(t, "EdDSA", edKey(), "never")
+		if err := verify(never); !errors.As(err, &pending) {
+			t.Fatalf("Verify = %v, want pending", err)
+		}
+		began = time.Now()
+		<-pending.Until.Done()
+		if took := time.Since(began); took != fetchTimeout {
+			t.Errorf("pending for %v, want %v", took, fetchTimeout)
+		}
+		if err := verify(never); err == nil || errors.As(err, &pending) {
+			t.Errorf("after a fetch that failed: %v, want that it cannot tell", err)
 		}
 	})
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/gatecast/gatecast/authn"
 )
 
-// Verifier answers for the tokens of one issuer. All methods may be called concurrently; it does I/O only for keys of jwks that it
-// does not have yet.
+// Verifier answers for the tokens of one issuer. All methods may be called concurrently; none does I/O. A token whose key is not there is pending while
+// jwks is fetched.
 type Verifier struct {
 	log  *slog.Logger
 	now  func() time.Time
@@ -45,7 +45,7 @@ func Open(ctx context.Context, o Options, log *slog.Logger) (*Verifier, error) {
 	if remote := v.ring.Load().remote; remote != nil {
 		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 		defer cancel()
-		_, _ = remote.newer(ctx, nil) // the remote logs why, Ping tells
+		remote.first(ctx) // the remote logs why it failed, Ping tells
 	}
 	return v, nil
 }
@@ -125,7 +125,7 @@ func (r *ring) wanted() string {
 }
 
 // find finds the key that signed a token, by verifies.
-func (r *ring) find(ctx context.Context, alg, kid string, verifies func(*key) bool) (*key, error) {
+func (r *ring) find(alg, kid string, verifies func(*key) bool) (*key, error) {
 	found, _ := candidates(r.fixed, alg, kid)
 	if k := signer(found, verifies); k != nil {
 		return k, nil
@@ -145,7 +145,7 @@ func (r *ring) find(ctx context.Context, alg, kid string, verifies func(*key) bo
 		}
 		tried = tried || len(found) > 0
 	}
-	if set, err = r.remote.newer(ctx, set); err != nil {
+	if set, err = r.remote.newer(set); err != nil {
 		return nil, err
 	}
 	if set != nil {

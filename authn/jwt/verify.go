@@ -44,7 +44,7 @@ const (
 func (v *Verifier) CookieName() string { return v.ring.Load().opts.CookieName }
 
 // Verify implements authn.Verifier. Whatever looks like a JWT is its own, but for those of other issuers if it is one of several.
-func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Identity, error) {
+func (v *Verifier) Verify(_ context.Context, c authn.Credential) (*authn.Identity, error) {
 	token := c.Value
 	if c.Carrier == authn.CarrierCookie {
 		name := v.CookieName()
@@ -53,7 +53,7 @@ func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Ident
 			return nil, authn.ErrNotMine
 		}
 	}
-	_, id, err := v.verify(ctx, token)
+	_, id, err := v.verify(token)
 	return id, err
 }
 
@@ -87,7 +87,7 @@ func base64URL(s string) bool {
 var parser = jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithJSONNumber())
 
 // verify checks everything there is to check. The claims are returned also with some errors, once the signature is good.
-func (v *Verifier) verify(ctx context.Context, token string) (jwt.MapClaims, *authn.Identity, error) {
+func (v *Verifier) verify(token string) (jwt.MapClaims, *authn.Identity, error) {
 	r := v.ring.Load()
 	if !looksRight(token) {
 		return nil, nil, authn.ErrNotMine
@@ -115,7 +115,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (jwt.MapClaims, *au
 	if err != nil {
 		return nil, nil, authn.Refuse(reasonHeader, err)
 	}
-	k, err := r.find(ctx, alg, kid, func(k *key) bool {
+	k, err := r.find(alg, kid, func(k *key) bool {
 		return parsed.Method.Verify(parts[0]+"."+parts[1], parsed.Signature, k.public) == nil
 	})
 	if err != nil {
