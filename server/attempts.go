@@ -15,14 +15,14 @@ type attempts struct {
 	perSecond int // 0 = no limit
 	began     time.Time
 
-	mu     sync.Mutex
-	failed map[netip.Prefix]*gcra // guarded by mu, as is the rest
-	swept  time.Duration          // when those that are idle were dropped
-	tellAt time.Duration          // when the log may be told again
+	mu          sync.Mutex
+	recent, old map[netip.Prefix]gcra // guarded by mu, as is the rest; who fails goes to recent
+	turned      time.Duration         // when recent was begun
+	tellAt      time.Duration         // when the log may be told again
 }
 
 const (
-	// maxAttempts bounds the addresses remembered to some 8 MB. When they are more, some are forgotten.
+	// maxAttempts bounds the addresses remembered to some 8 MB. When they are more, those that failed first are forgotten.
 	maxAttempts = 1 << 16
 	tellEvery   = time.Minute
 )
@@ -55,8 +55,16 @@ func (t *attempts) over(a netip.Addr) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	g := t.failed[key]
-	return g != nil && g.room(time.Since(t.began), t.perSecond) == 0
+	g := t.get(key)
+	return g.room(time.Since(t.began), t.perSecond) == 0
+}
+
+// get returns the count of an address. The caller holds mu.
+func (t *attempts) get(key netip.Prefix) gcra {
+	if g, ok := t.recent[key]; ok {
+		return g
+	}
+	return t.old[key]
 }
 
 // count takes the outcome of a login into account. It tells when the log should hear of an address that has reached the limit, once a minute.
@@ -71,16 +79,10 @@ func (t *attempts) count(a netip.Addr, err error) (tell bool) {
 	now := time.Since(t.began)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	g := t.failed[key]
-	if g == nil {
-		t.makeRoom(now)
-		if t.failed == nil {
-			t.failed = make(map[netip.Prefix]*gcra)
-		}
-		g = new(gcra)
-		t.failed[key] = g
-	}
+	g := t.get(key)
 	g.take(now, 1, t.perSecond)
+	t.makeRoom(now)
+	t.recent[key] = g
 	if tell = g.room(now, t.perSecond) == 0 && now >= t.tellAt; tell {
 		t.tellAt = now + tellEvery
 	}
@@ -93,20 +95,23 @@ func isFailure(err error) bool {
 	return errors.As(err, &refused) && refused.Reason != "no_credential" && refused.Reason != "no_login"
 }
 
-// makeRoom drops those that have not failed for a second, once a second, and any one if that is not enough.
+// makeRoom turns to a new map each second, and sooner if there are many. A count is back at nothing after a second, so what is dropped with the old map, in
+// one step however large it is, counts no more. The caller holds mu.
 func (t *attempts) makeRoom(now time.Duration) {
-	if now-t.swept >= time.Second {
-		t.swept = now
-		for key, g := range t.failed {
-			if g.room(now, t.perSecond) < 0 {
-				delete(t.failed, key)
-			}
-		}
+	if now-t.turned >= time.Second || len(t.recent) >= maxAttempts/2 {
+		t.old, t.recent, t.turned = t.recent, nil, now
 	}
-	if len(t.failed) >= maxAttempts {
-		for key := range t.failed {
-			delete(t.failed, key)
-			break
-		}
+	if t.recent == nil {
+		t.recent = make(map[netip.Prefix]gcra)
+	}
+}
+
+// rest gives up what counts no more. Call it now and then; without new failures nothing else would.
+func (t *attempts) rest() {
+	now := time.Since(t.began)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now-t.turned >= time.Second {
+		t.old, t.recent, t.turned = nil, nil, now
 	}
 }

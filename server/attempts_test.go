@@ -41,10 +41,28 @@ func TestAttemptsOfAnAddress(t *testing.T) {
 		if a.count(addr, bad) || !a.over(addr) {
 			t.Error("one more does not reach the limit, or the log is told again")
 		}
-		<-time.After(2 * time.Second)
+		// What failed within the last second counts, also when the maps turn.
+		<-time.After(850 * time.Millisecond)
+		a.count(other, bad) // turns them
+		<-time.After(950 * time.Millisecond)
+		for range 5 {
+			a.count(other, bad)
+		}
+		<-time.After(100 * time.Millisecond)
+		a.count(addr, bad) // turns them again
+		if _, left := a.old[netip.PrefixFrom(other, 32)]; !left || !a.over(other) {
+			t.Error("failures are forgotten when the maps turn")
+		}
+		<-time.After(time.Second)
 		a.count(other, bad)
-		if len(a.failed) != 1 {
-			t.Errorf("%d addresses are remembered, want the one that failed last", len(a.failed))
+		<-time.After(time.Second)
+		a.count(other, bad)
+		if len(a.recent)+len(a.old) != 2 { // one address in both
+			t.Errorf("%d and %d addresses are remembered, want the one that failed last", len(a.recent), len(a.old))
+		}
+		<-time.After(time.Second)
+		if a.rest(); len(a.recent)+len(a.old) != 0 {
+			t.Error("a node at rest remembers addresses")
 		}
 	})
 }
@@ -58,8 +76,8 @@ func TestWhatIsNoAttempt(t *testing.T) {
 	a.count(netip.MustParseAddr("127.0.0.1"), bad)
 	a.count(netip.MustParseAddr("::1"), bad)
 	a.count(netip.Addr{}, bad)
-	if len(a.failed) != 0 {
-		t.Errorf("%v was counted", a.failed)
+	if len(a.recent) != 0 {
+		t.Errorf("%v was counted", a.recent)
 	}
 	a = &attempts{began: time.Now()}
 	for range 100 {
@@ -86,8 +104,11 @@ func TestAttemptsAreBounded(t *testing.T) {
 		binary.BigEndian.PutUint32(b[:], 0x0a000000+uint32(i))
 		a.count(netip.AddrFrom4(b), bad)
 	}
-	if len(a.failed) > maxAttempts {
-		t.Errorf("%d addresses are remembered, want %d at most", len(a.failed), maxAttempts)
+	if n := len(a.recent) + len(a.old); n > maxAttempts || n < maxAttempts/2 {
+		t.Errorf("%d addresses are remembered, want %d at most, and the last half of them", n, maxAttempts)
+	}
+	if last := netip.AddrFrom4([4]byte{10, 1, 3, 231}); a.get(netip.PrefixFrom(last, 32)) == 0 {
+		t.Error("the address that failed last is forgotten")
 	}
 }
 

@@ -29,6 +29,6 @@
 //
 // # Locks
 //
-// whereabouts (16 shards), counted, userConns, rate, revocations and labelled each guard one map for the length of
-// one look-up. No lock is held while another is taken, a socket is written or the broker is called.
+// whereabouts (16 shards), counted, userConns, rate, attempts, revocations and labelled each guard one map for the
+// length of one look-up, or of putting another in its place. No lock is held while another is taken, a socket is written or the broker is called.
 package server

@@ -30,7 +30,10 @@ func (n *Node) revalidateUser(ctx context.Context, user string) controlAnswer {
 const pruneEvery = 15 * time.Second
 
 // prune gives up cached logins that are too old. They are garbage that the next collection finds, which no other counter tells.
-func (n *Node) prune() { n.pruned.Add(int64(n.chain.Prune()) * cachedLogin) }
+func (n *Node) prune() {
+	n.pruned.Add(int64(n.chain.Prune()) * cachedLogin)
+	n.attempts.rest()
+}
 
 // cachedLogin is about what a login in the cache takes, in bytes.
 const cachedLogin = 512
