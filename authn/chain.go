@@ -126,6 +126,14 @@ var ErrNotCached = errors.New("not in the cache")
 // Cached is Authenticate for a request whose credential is in the cache; it asks no verifier and waits for none.
 func (c *Chain) Cached(r *Request) (*Identity, error) { return c.decide(c.carriers, r, c.peek, nil) }
 
+// CachedToken is AuthenticateToken as Cached is Authenticate.
+func (c *Chain) CachedToken(token string) (*Identity, error) {
+	if token == "" {
+		return nil, Refuse("no_credential", nil)
+	}
+	return c.decide([]Carrier{CarrierMessage}, &Request{Message: token}, c.peek, nil)
+}
+
 // AuthenticateToken decides about a token that came in by a door without carriers, such as a native NATS user's. It
 // returns what Authenticate does, but neither an anonymous Identity, ErrLoginLater nor Pending, which it waits for.
 func (c *Chain) AuthenticateToken(ctx context.Context, token string) (*Identity, error) {

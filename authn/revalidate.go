@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -66,6 +67,11 @@ func (c *Chain) Revalidate(ctx context.Context, ids []*Identity) []Recheck {
 		out[i] = answers[id]
 	}
 	return out
+}
+
+// OneTime tells whether the credential of a login was good for one login only.
+func (c *Chain) OneTime(id *Identity) bool {
+	return slices.ContainsFunc(c.links, func(l *link) bool { return l.once != nil && l.name == id.Verifier })
 }
 
 var errNoAnswer = errors.New("the verifier is not in the chain or gave no answer")

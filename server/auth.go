@@ -1,11 +1,11 @@
 package server
 
 import (
+	"errors"
 	"time"
 
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/server/hub"
-	"github.com/gatecast/gatecast/server/loop"
 	"github.com/gatecast/gatecast/server/wire"
 )
 
@@ -28,16 +28,18 @@ func (o *owner) auth(slot uint32, c *conn, op *wire.Op) {
 		o.due[slot] = never // the verifier has authn.timeout of its own
 	}
 	job := &loginJob{owner: o, slot: slot, gen: o.loop.ID(slot).Gen(), conn: c.id, request: r, queued: time.Now(), op: &authOp{op.ID, op.HasID}}
-	var refused error
+	job.began = job.queued
+	v := o.node.finish(&verdict{job: job}, o.node.chain.Cached)
 	switch {
+	case !errors.Is(v.err, authn.ErrNotCached):
 	case o.node.attempts.over(r.Remote):
-		refused = errAttempts
-	case !o.node.logins.submit(job):
-		refused = errBusy
+		v.err = errAttempts
+	case o.node.logins.submit(job):
+		return
+	default:
+		v.err = errBusy
 	}
-	if refused != nil {
-		o.loop.Post(loop.Task{Kind: taskLogin, Slot: slot, Gen: job.gen, P: &verdict{job: job, err: refused}})
-	}
+	job.answer(v) // later, for what is decided here would go on with the op behind it
 }
 
 // authDecided goes on after an auth op.

@@ -348,11 +348,14 @@ func (n *Node) AuthenticateNative(ctx context.Context, token, remote string) (br
 	if at, err := netip.ParseAddrPort(remote); err == nil {
 		addr = at.Addr()
 	}
-	if n.attempts.over(addr) {
-		return broker.NativeUser{}, errAttempts
+	id, err := n.chain.CachedToken(token)
+	if errors.Is(err, authn.ErrNotCached) {
+		if n.attempts.over(addr) {
+			return broker.NativeUser{}, errAttempts
+		}
+		id, err = n.chain.AuthenticateToken(ctx, token)
+		n.countAttempt(addr, err)
 	}
-	id, err := n.chain.AuthenticateToken(ctx, token)
-	n.countAttempt(addr, err)
 	if err != nil {
 		return broker.NativeUser{}, err
 	}

@@ -259,6 +259,9 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 		defer cancel()
 	}
 	v := &verdict{job: job}
+	if job.accepted != nil {
+		return n.reconsider(ctx, v)
+	}
 	if n.attempts.over(job.request.Remote) { // since it was queued: a burst of guesses is counted one by one
 		v.err = errAttempts
 		return v
@@ -273,6 +276,18 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 	}
 	job.began = now
 	return n.finish(v, func(r *authn.Request) (*authn.Identity, error) { return n.chain.Authenticate(ctx, r) })
+}
+
+// reconsider looks again at a login that a revalidation or a logout has overtaken, without its credential: that was good for one login.
+func (n *Node) reconsider(ctx context.Context, v *verdict) *verdict {
+	v.job.began = time.Now()
+	return n.finish(v, func(*authn.Request) (*authn.Identity, error) {
+		again := n.chain.Revalidate(ctx, []*authn.Identity{v.job.accepted})[0]
+		if again.Identity == nil {
+			again.Identity = v.job.accepted
+		}
+		return again.Identity, again.Err
+	})
 }
 
 // countAttempt takes the outcome of a login into account for the limit of its address.
@@ -303,6 +318,9 @@ func (n *Node) grants(id *authn.Identity, conn uuid.UUID) (*authn.Grants, error)
 // decided goes on where the login of a handshake, or of an auth op, came out.
 func (o *owner) decided(slot uint32, v *verdict) {
 	if v.err == nil && o.node.revoked.overtook(v.id, v.job.began) {
+		if o.node.chain.OneTime(v.id) {
+			v.job.accepted = v.id
+		}
 		if o.node.logins.submit(v.job) {
 			return
 		}

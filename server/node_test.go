@@ -126,6 +126,11 @@ func dial(t testing.TB, n *Node, path, user string) *sock {
 	if err != nil {
 		t.Fatalf("dial as %q: %v", user, err)
 	}
+	return newSock(t, conn, br)
+}
+
+// newSock closes conn when the test ends. br is what the dialer has read beyond the upgrade, or nil.
+func newSock(t testing.TB, conn net.Conn, br *bufio.Reader) *sock {
 	if br == nil {
 		br = bufio.NewReader(conn)
 	}

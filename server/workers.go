@@ -24,6 +24,8 @@ type loginJob struct {
 	queued  time.Time
 	began   time.Time
 	awaits  error // why it was pending, last; nil if it never was
+
+	accepted *authn.Identity // of a login that was overtaken after its credential was used up; nil for others
 }
 
 // workers verify logins off the loops, for a verifier may ask a database.
