@@ -57,6 +57,13 @@ func (c *Chain) ForgetUser(id string) {
 	}
 }
 
+// Revoked tells whether a session, by the hash of its key, is known to be revoked.
+func (c *Chain) Revoked(sessionHash string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.graves.has(sessionHash, time.Now())
+}
+
 // revoked reports whether id's session was revoked before or during what w watches. The caller holds c.mu.
 func (c *Chain) revoked(w *watch, id *Identity, now time.Time) bool {
 	if id.SessionHash == "" {

@@ -89,10 +89,11 @@ func (t *attempts) count(a netip.Addr, err error) (tell bool) {
 	return tell
 }
 
-// isFailure tells a credential that was tried and is not good. Who sends none, or a session without a user, guesses nothing.
+// isFailure tells a credential that was tried and is not good. Who sends none, or a session without a user, guesses nothing, and who comes with a good
+// ticket to a node that has just begun neither.
 func isFailure(err error) bool {
 	var refused *authn.Refused
-	return errors.As(err, &refused) && refused.Reason != "no_credential" && refused.Reason != "no_login"
+	return errors.As(err, &refused) && refused.Reason != "no_credential" && refused.Reason != "no_login" && refused.Reason != "ticket_too_early"
 }
 
 // makeRoom turns to a new map each second, and sooner if there are many. A count is back at nothing after a second, so what is dropped with the old map, in

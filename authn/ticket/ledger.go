@@ -32,6 +32,7 @@ type Ledger struct {
 
 	mu      sync.Mutex // guards all below
 	cluster Cluster
+	revoked func(session string) bool
 	since   time.Time           // nothing signed before is vouched for by this node; zero before Join
 	claims  map[[32]byte]*claim // by SHA-256 of the ticket
 	queue   []oldClaim          // by until, as all last equally long
@@ -75,38 +76,43 @@ func NewLedger() *Ledger {
 	return &Ledger{limit: maxClaims, claims: make(map[[32]byte]*claim)}
 }
 
-// Join says how to reach the other nodes, of which this node is one from now on: it vouches for no ticket signed before, of whose use it was not told.
-// Until then no ticket is used.
-func (l *Ledger) Join(c Cluster) {
+// Join says how to reach the other nodes, of which this node is one from now on, and which sessions it knows to be revoked. It vouches for no ticket signed
+// before, of whose use and whose session's end it was not told. Until then no ticket is used.
+//
+// A ticket tells its second only, and one of the second in which the node begins may have been used before in that second: the node vouches from the next.
+func (l *Ledger) Join(c Cluster, revoked func(session string) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cluster, l.since = c, time.Now().Truncate(time.Second)
+	l.cluster, l.revoked, l.since = c, revoked, time.Now().Truncate(time.Second).Add(time.Second)
 }
 
 var (
 	errUsed     = errors.New("this ticket was used before; ask for a new one")
+	errRevoked  = errors.New("the session that this ticket is for was logged out")
 	errTooEarly = errors.New("this ticket was signed before the nodes began that could know whether it was used; ask for a new one")
 )
 
 // question is what nodes ask each other, and answer what they say.
 type question struct {
-	Ticket string `json:"ticket"` // hex of its SHA-256
-	Claim  string `json:"claim"`  // hex
+	Ticket  string `json:"ticket"`            // hex of its SHA-256
+	Claim   string `json:"claim"`             // hex
+	Session string `json:"session,omitempty"` // that the ticket is for, as its hash
 }
 
 type answer struct {
-	OK    bool  `json:"ok"`
-	Since int64 `json:"since"` // Unix seconds when that node's ledger began
+	OK      bool  `json:"ok"`
+	Revoked bool  `json:"revoked,omitempty"` // the session, as far as that node was told
+	Since   int64 `json:"since"`             // Unix seconds when that node's ledger began
 }
 
-// use burns a ticket in the whole cluster. nil: it was not used before, anywhere. errUsed and errTooEarly are about the ticket; any other error says
-// that some node could not be asked, which burns the ticket too.
-func (l *Ledger) use(ctx context.Context, hash [32]byte, signed time.Time) error {
+// use burns a ticket, for a session or for none (""), in the whole cluster. nil: it was not used before, anywhere. errUsed, errRevoked and errTooEarly are
+// about the ticket; any other error says that some node could not be asked, which burns the ticket too.
+func (l *Ledger) use(ctx context.Context, hash [32]byte, session string, signed time.Time) error {
 	c, cluster, err := l.begin(hash)
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(question{hex.EncodeToString(hash[:]), hex.EncodeToString(c.id[:])})
+	body, err := json.Marshal(question{hex.EncodeToString(hash[:]), hex.EncodeToString(c.id[:]), session})
 	if err != nil {
 		return err
 	}
@@ -121,7 +127,7 @@ func (l *Ledger) use(ctx context.Context, hash [32]byte, signed time.Time) error
 // verdict is what all nodes say together; err is that of asking them.
 func (l *Ledger) verdict(answers [][]byte, err error, signed time.Time) error {
 	const doing = "ask the other nodes whether the ticket was used"
-	witness := false // this node answers too
+	witness, revoked := false, false // this node answers too
 	for _, b := range answers {
 		var a answer
 		if json.Unmarshal(b, &a) != nil {
@@ -130,11 +136,14 @@ func (l *Ledger) verdict(answers [][]byte, err error, signed time.Time) error {
 		if !a.OK {
 			return errUsed
 		}
+		revoked = revoked || a.Revoked
 		witness = witness || !signed.Before(time.Unix(a.Since, 0))
 	}
 	switch {
 	case err != nil:
 		return fmt.Errorf(doing+": %w", err)
+	case revoked:
+		return errRevoked
 	case !witness:
 		return errTooEarly
 	}
@@ -187,7 +196,10 @@ func (l *Ledger) Answer(body []byte) ([]byte, error) {
 		return nil, errors.New("a question about a ticket names it and the claim in hex")
 	}
 	ok, since := l.yield(hash, id)
-	return json.Marshal(answer{OK: ok, Since: since.Unix()})
+	l.mu.Lock()
+	revoked := l.revoked
+	l.mu.Unlock()
+	return json.Marshal(answer{OK: ok, Revoked: q.Session != "" && revoked != nil && revoked(q.Session), Since: since.Unix()})
 }
 
 func decodeHex(to []byte, text string) bool {

@@ -24,7 +24,7 @@ func newCluster(n int) *cluster {
 	c := &cluster{}
 	for range n {
 		l := NewLedger()
-		l.Join(c)
+		l.Join(c, nil)
 		c.ledgers = append(c.ledgers, l)
 	}
 	return c
@@ -60,7 +60,7 @@ func TestNoTicketIsUsedTwice(t *testing.T) {
 			for _, l := range c.ledgers {
 				for range 2 {
 					wg.Go(func() {
-						switch err := l.use(t.Context(), hashOf(ticket), time.Now().Add(time.Hour)); {
+						switch err := l.use(t.Context(), hashOf(ticket), "", time.Now().Add(time.Hour)); {
 						case err == nil:
 							won.Add(1)
 						case !errors.Is(err, errUsed):
@@ -142,13 +142,13 @@ func TestANodeThatCannotBeAskedIsAReasonToRefuse(t *testing.T) {
 		}
 		return nil
 	}
-	err := c.ledgers[0].use(t.Context(), hashOf(1), time.Now().Add(time.Hour))
+	err := c.ledgers[0].use(t.Context(), hashOf(1), "", time.Now().Add(time.Hour))
 	if !errors.Is(err, gone) {
 		t.Fatalf("use with a node that cannot be asked = %v, want an error that is no answer", err)
 	}
 	c.before = nil
 	for i, l := range c.ledgers { // the ticket is burnt all the same, also where nobody was asked
-		if err := l.use(t.Context(), hashOf(1), time.Now().Add(time.Hour)); !errors.Is(err, errUsed) {
+		if err := l.use(t.Context(), hashOf(1), "", time.Now().Add(time.Hour)); !errors.Is(err, errUsed) {
 			t.Errorf("node %d = %v, want errUsed", i, err)
 		}
 	}
@@ -157,16 +157,16 @@ func TestANodeThatCannotBeAskedIsAReasonToRefuse(t *testing.T) {
 // A node that joins knows nothing, and asks those that do.
 func TestANewNodeAsksThoseThatKnow(t *testing.T) {
 	c := newCluster(2)
-	if err := c.ledgers[0].use(t.Context(), hashOf(1), time.Now().Add(time.Hour)); err != nil {
+	if err := c.ledgers[0].use(t.Context(), hashOf(1), "", time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	fresh := NewLedger()
-	if err := fresh.use(t.Context(), hashOf(2), time.Now()); err == nil {
+	if err := fresh.use(t.Context(), hashOf(2), "", time.Now()); err == nil {
 		t.Error("a node that has not joined uses a ticket")
 	}
-	fresh.Join(c)
+	fresh.Join(c, nil)
 	c.ledgers = append(c.ledgers, fresh)
-	if err := fresh.use(t.Context(), hashOf(1), time.Now().Add(time.Hour)); !errors.Is(err, errUsed) {
+	if err := fresh.use(t.Context(), hashOf(1), "", time.Now().Add(time.Hour)); !errors.Is(err, errUsed) {
 		t.Errorf("use = %v, want errUsed", err)
 	}
 }
@@ -179,16 +179,16 @@ func TestANodeVouchesFromWhenItJoined(t *testing.T) {
 		signed := time.Now().Truncate(time.Second)
 		<-time.After(time.Minute)
 		c := &cluster{ledgers: []*Ledger{l}}
-		l.Join(c)
-		if err := l.use(t.Context(), hashOf(1), signed); !errors.Is(err, errTooEarly) {
+		l.Join(c, nil)
+		if err := l.use(t.Context(), hashOf(1), "", signed); !errors.Is(err, errTooEarly) {
 			t.Errorf("use of a ticket from before the join = %v, want errTooEarly", err)
 		}
 		<-time.After(time.Second)
-		if err := l.use(t.Context(), hashOf(2), time.Now()); err != nil {
+		if err := l.use(t.Context(), hashOf(2), "", time.Now()); err != nil {
 			t.Errorf("use of a later one = %v", err)
 		}
 		c.ledgers = append(c.ledgers, NewLedger()) // one that answers and has not joined
-		if err := l.use(t.Context(), hashOf(3), signed); !errors.Is(err, errTooEarly) {
+		if err := l.use(t.Context(), hashOf(3), "", signed); !errors.Is(err, errTooEarly) {
 			t.Errorf("use with a node that has not joined = %v, want errTooEarly", err)
 		}
 	})
@@ -200,21 +200,52 @@ func TestATicketFromBeforeTheClusterIsRefused(t *testing.T) {
 		signed := time.Now()
 		<-time.After(time.Minute)
 		c := newCluster(2)
-		if err := c.ledgers[0].use(t.Context(), hashOf(1), signed); !errors.Is(err, errTooEarly) {
+		if err := c.ledgers[0].use(t.Context(), hashOf(1), "", signed); !errors.Is(err, errTooEarly) {
 			t.Errorf("use = %v, want errTooEarly", err)
 		}
-		if err := c.ledgers[0].use(t.Context(), hashOf(2), time.Now()); err != nil {
-			t.Errorf("a ticket signed in the second of the start: %v", err)
+		if err := c.ledgers[0].use(t.Context(), hashOf(2), "", time.Now()); !errors.Is(err, errTooEarly) {
+			t.Errorf("a ticket signed in the second of the start, perhaps before it = %v, want errTooEarly", err)
+		}
+		<-time.After(time.Second)
+		if err := c.ledgers[0].use(t.Context(), hashOf(2), "", time.Now()); !errors.Is(err, errUsed) {
+			t.Errorf("the same again = %v, want errUsed", err)
+		}
+		if err := c.ledgers[0].use(t.Context(), hashOf(4), "", time.Now()); err != nil {
+			t.Errorf("a ticket signed later: %v", err)
 		}
 		// One node that was there is enough.
 		old := &cluster{ledgers: []*Ledger{{since: signed, limit: 1, claims: map[[32]byte]*claim{}}}}
 		fresh := NewLedger()
 		old.ledgers = append(old.ledgers, fresh)
-		fresh.Join(old)
-		if err := fresh.use(t.Context(), hashOf(3), signed.Add(time.Second)); err != nil {
+		fresh.Join(old, nil)
+		if err := fresh.use(t.Context(), hashOf(3), "", signed.Add(time.Second)); err != nil {
 			t.Errorf("with an older node: %v", err)
 		}
 	})
+}
+
+// A node that began after a logout was not told of it, and asks those that were.
+func TestATicketOfASessionThatWasLoggedOutElsewhere(t *testing.T) {
+	const session, other = "the one logged out", "another"
+	c := newCluster(1)
+	c.ledgers[0].Join(c, func(s string) bool { return s == session })
+	fresh := NewLedger()
+	fresh.Join(c, func(string) bool { return false })
+	c.ledgers = append(c.ledgers, fresh)
+	signed := time.Now().Add(time.Hour)
+	for i, l := range c.ledgers {
+		if err := l.use(t.Context(), hashOf(i), session, signed); !errors.Is(err, errRevoked) {
+			t.Errorf("node %d = %v, want errRevoked", i, err)
+		}
+		if err := l.use(t.Context(), hashOf(i), other, signed); !errors.Is(err, errUsed) {
+			t.Errorf("node %d, the same ticket again = %v, want errUsed", i, err)
+		}
+		for k, session := range []string{other, ""} {
+			if err := l.use(t.Context(), hashOf(10+2*i+k), session, signed); err != nil {
+				t.Errorf("node %d, a ticket for session %q = %v", i, session, err)
+			}
+		}
+	}
 }
 
 func TestTheLedgerForgetsInTimeAndIsBounded(t *testing.T) {
@@ -222,19 +253,20 @@ func TestTheLedgerForgetsInTimeAndIsBounded(t *testing.T) {
 		c := newCluster(1)
 		l := c.ledgers[0]
 		l.limit = 100
+		<-time.After(time.Second) // till it vouches
 		for i := range l.limit {
-			if err := l.use(t.Context(), hashOf(i), time.Now()); err != nil {
+			if err := l.use(t.Context(), hashOf(i), "", time.Now()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := l.use(t.Context(), hashOf(-1), time.Now()); err == nil || errors.Is(err, errUsed) {
+		if err := l.use(t.Context(), hashOf(-1), "", time.Now()); err == nil || errors.Is(err, errUsed) {
 			t.Errorf("use with a full ledger = %v, want an error that is no answer", err)
 		}
-		if body, _ := json.Marshal(question{fmt.Sprintf("%064x", 1), fmt.Sprintf("%032x", 1)}); !refusing(t, l, body) {
+		if body, _ := json.Marshal(question{Ticket: fmt.Sprintf("%064x", 1), Claim: fmt.Sprintf("%032x", 1)}); !refusing(t, l, body) {
 			t.Error("a full ledger says yes to another node, and would forget it")
 		}
 		<-time.After(remember)
-		if err := l.use(t.Context(), hashOf(-1), time.Now()); err != nil {
+		if err := l.use(t.Context(), hashOf(-1), "", time.Now()); err != nil {
 			t.Errorf("later: %v", err)
 		}
 		if len(l.claims) != 1 || len(l.queue) != 1 {
@@ -255,7 +287,7 @@ func refusing(t *testing.T, l *Ledger, body []byte) bool {
 
 // What comes from another node is still checked.
 func FuzzAnswer(f *testing.F) {
-	good, _ := json.Marshal(question{fmt.Sprintf("%064x", 1), fmt.Sprintf("%032x", 1)})
+	good, _ := json.Marshal(question{Ticket: fmt.Sprintf("%064x", 1), Claim: fmt.Sprintf("%032x", 1)})
 	for _, s := range []string{string(good), "", "{}", "null", "[]", `{"ticket":"zz"}`, `{"ticket":1,"claim":2}`} {
 		f.Add([]byte(s))
 	}

@@ -16,7 +16,8 @@ type Options struct {
 	Key string `toml:"key" secret:"true"`
 	// UserPrefix goes before the user's id, beside Key. Without Key it is that of [authn.django].
 	UserPrefix string `toml:"user_prefix"`
-	// MaxAge is how long after it was signed a ticket may be used. Clocks of site and nodes should agree within 10 s.
+	// MaxAge is how long after it was signed a ticket may be used. A ticket that was signed in the future, by a clock that is ahead, waits till then if that is
+	// 3 s at most, and is refused if it is more.
 	MaxAge time.Duration `toml:"max_age"`
 	// Lookup reads is_active, kind, groups and permissions of the user from the database of [authn.django], now and at every revalidation, and not from the
 	// ticket. Without it the login lasts until the ticket's expires, a logout of its session or a disconnect.

@@ -21,12 +21,13 @@ const (
 	reasonFuture       = "from_the_future" // signed by a clock that is ahead
 	reasonUsed         = "ticket_used"
 	reasonTooEarly     = "ticket_too_early" // signed before the cluster began, so nobody knows whether it was used
+	reasonRevoked      = "revoked"          // its session was logged out, as an older node knows
 	reasonNoUser       = "unknown_user"     // with lookup
 	reasonInactive     = "inactive"         // with lookup
 )
 
-// leeway is how far the application's clock may be ahead of ours.
-const leeway = 10 * time.Second
+// leeway is how far the application's clock may be ahead of ours. A login waits for as long, so it is less than authn.timeout usually is.
+const leeway = 3 * time.Second
 
 // Verifier answers for the tickets of one application. All methods may be called concurrently.
 type Verifier struct {
@@ -95,16 +96,20 @@ func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Ident
 	if v.ledger == nil {
 		return nil, errors.New("no node, no cluster: a ticket can be inspected here, not used")
 	}
-	switch err := v.ledger.use(ctx, sha256.Sum256([]byte(c.Value)), signed); {
+	switch err := v.ledger.use(ctx, sha256.Sum256([]byte(c.Value)), id.SessionHash, signed); {
 	case errors.Is(err, errUsed):
 		return nil, authn.Refuse(reasonUsed, err)
 	case errors.Is(err, errTooEarly):
 		return nil, authn.Refuse(reasonTooEarly, err)
+	case errors.Is(err, errRevoked):
+		return nil, authn.Refuse(reasonRevoked, err)
 	case err != nil:
 		return nil, err
 	}
 	return id, nil
 }
+
+var errFuture = errors.New("the ticket was signed in the future: set the clocks")
 
 // Inspect implements authn.Inspector: Verify without burning the ticket, so it cannot tell whether it was used.
 func (v *Verifier) Inspect(ctx context.Context, c authn.Credential) (*authn.Identity, error) {
@@ -139,7 +144,11 @@ func (v *Verifier) read(ctx context.Context, c authn.Credential) (id *authn.Iden
 	case age > limit:
 		return nil, signed, authn.Refuse(reasonTooOld, errors.New("the ticket is too old; ask for a new one"))
 	case age < -leeway:
-		return nil, signed, authn.Refuse(reasonFuture, errors.New("the ticket was signed in the future: set the clocks"))
+		return nil, signed, authn.Refuse(reasonFuture, errFuture)
+	case age < 0: // used before it was signed, it could be used again by a node that starts between
+		until, cancel := context.WithTimeout(context.Background(), -age)
+		context.AfterFunc(until, cancel)
+		return nil, signed, &authn.Pending{Until: until, Err: errFuture}
 	}
 	if id, err = p.identity(v.prefix); err != nil {
 		return nil, signed, authn.Refuse(reasonMalformed, err)

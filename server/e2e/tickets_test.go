@@ -42,6 +42,10 @@ func startTickets(t *testing.T, extra conf) (*site, []*node) {
 		n.waitReady()
 		n.waitPeers(3)
 	}
+	ready := time.Now().Unix()
+	eventually(t, 5*time.Second, func() string { return "the next second did not begin" }, func() bool {
+		return time.Now().Unix() > ready // a node vouches for tickets from the second after it began
+	})
 	return s, nodes
 }
 
@@ -194,5 +198,24 @@ func TestTickets(t *testing.T) {
 		nodes[1].signal(sigcont)
 		nodes[0].waitPeers(3)
 		refusedClose(t, nodes[0], byQuery(tickets[0]), nil, 4401, "unauthorized")
+	})
+
+	t.Run("a node that begins after a logout", func(t *testing.T) {
+		s.create("bob", password, nil)
+		b := s.browser()
+		b.login("bob", password)
+		before, after := page(b), page(b)
+		dialRaw(t, nodes[1], byQuery(before), nil).must("welcome")
+		unused := page(b)
+		nodes[1].kill()
+		b.logout()
+		nodes[1] = nodes[1].again()
+		nodes[1].waitPeers(3)
+		refusedClose(t, nodes[1], byQuery(unused), nil, 4401, "unauthorized")
+		nodes[1].logs.waitLine(t, 0, "handshake refused", "revoked")
+		refusedClose(t, nodes[1], byQuery(after), nil, 4401, "unauthorized")
+		refusedClose(t, nodes[1], byQuery(before), nil, 4401, "unauthorized")
+		sock := dialRaw(t, nodes[1], byQuery(s.tickets("ada", 1)[0]), nil) // the others vouch for this one
+		sock.must("welcome")
 	})
 }

@@ -94,7 +94,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.login.ledger.Join(d.node)
+	d.login.ledger.Join(d.node, d.login.chain.Revoked)
 	d.admin, err = admin.New(c.Admin, admin.Deps{
 		Node: d.node, Metrics: d.node.Metrics(), Log: d.log.Logger, Dev: d.settings.Input.Dev,
 		Reload: func(context.Context) error { return d.reload() },
