@@ -54,10 +54,10 @@ func (v *Verifier) couldBe(value string) bool {
 	return looksLikeKey(value, 8, 40)
 }
 
-// looksMine is stricter: a token may be any verifier's.
+// looksMine is stricter: a token may be any verifier's, and a ticket has the form of a signed cookie.
 func (v *Verifier) looksMine(token string) bool {
 	if v.opts.Engine == EngineSignedCookies {
-		return looksSigned(token, v.old.cookie != nil)
+		return looksSigned(token, v.old.cookie != nil) && !LooksLikeTicket(token)
 	}
 	return looksLikeKey(token, 32, 32)
 }

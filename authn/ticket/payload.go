@@ -1,7 +1,6 @@
 package ticket
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,31 +37,6 @@ func (a *attributes) UnmarshalJSON(b []byte) error {
 	}
 	*a = attributes{""}
 	return json.Unmarshal(b, &(*a)[0])
-}
-
-// maxTicket bounds what is looked at: a request line has little room, and so has a header block.
-const maxTicket = 8192
-
-// looksMine tells a ticket from other tokens, above all from Django's signed cookies, without a key: body:timestamp:signature, whose body is a JSON object
-// with a user and an id.
-func looksMine(token string) bool {
-	if len(token) > maxTicket || strings.Count(token, ":") != 2 {
-		return false
-	}
-	body, rest, _ := strings.Cut(token, ":")
-	stamp, signature, _ := strings.Cut(rest, ":")
-	if stamp == "" || len(signature) != 43 {
-		return false
-	}
-	data, err := base64.RawURLEncoding.DecodeString(body)
-	if err != nil || len(data) == 0 || data[0] != '{' {
-		return false
-	}
-	var p struct {
-		User json.RawMessage `json:"user"`
-		ID   json.RawMessage `json:"id"`
-	}
-	return json.Unmarshal(data, &p) == nil && p.User != nil && p.ID != nil
 }
 
 // decode reads what was signed. Its errors are safe to show: they are about what the application wrote.

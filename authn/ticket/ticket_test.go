@@ -105,7 +105,9 @@ func TestConformance(t *testing.T) {
 			},
 			Secrets: []string{django.DeriveKeys(secret).TicketKey},
 			Blocks:  true,
-			Takes:   func(c authn.Credential) bool { return c.Carrier != authn.CarrierCookie && looksMine(c.Value) },
+			Takes: func(c authn.Credential) bool {
+				return c.Carrier != authn.CarrierCookie && django.LooksLikeTicket(c.Value)
+			},
 		}
 	})
 }
@@ -284,6 +286,42 @@ func TestTicketsInAChain(t *testing.T) {
 	chain.RevokeSession(hash, time.Minute)
 	if err := login(issue(fields{"session": hash})); !errors.As(err, &refused) || refused.Reason != "revoked" {
 		t.Errorf("a ticket of a session that was logged out = %v, want revoked", err)
+	}
+}
+
+// A session of signed_cookies and a ticket have the same form. Each finds its verifier, whichever is asked first.
+func TestTicketsBesideSignedCookies(t *testing.T) {
+	site, keys := django.DefaultOptions(), django.DeriveKeys(secret)
+	site.Engine, site.Database = django.EngineSignedCookies, "postgres://nobody@127.0.0.1:1/none" // it is not asked
+	site.CookieKey, site.HashKey, site.TicketKey = keys.CookieKey, keys.HashKey, keys.TicketKey
+	sessions, err := django.Open(t.Context(), site, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sessions.Close()
+	for _, order := range [][]string{{"django", "ticket"}, {"ticket", "django"}} {
+		o := authn.DefaultOptions()
+		o.Chain, o.Carriers = order, []string{"cookie", "header", "message"}
+		chain, err := authn.NewChain(o, map[string]authn.Verifier{"ticket": open(t), "django": sessions}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []authn.Request{{Authorization: "Bearer " + issue(nil)}, {Message: issue(nil)}} {
+			if id, err := chain.Authenticate(t.Context(), &r); err != nil || id.Verifier != "ticket" {
+				t.Errorf("%v: a ticket = %v, %v", order, id, err)
+			}
+		}
+		for name, session := range map[string]fields{
+			"usual":                      {"_auth_user_id": "42", "_auth_user_backend": "b", "_auth_user_hash": "h"},
+			"with the words of a ticket": {"_auth_user_id": "42", "user": "ada", "id": "x"},
+		} {
+			for _, r := range []authn.Request{{Authorization: "Bearer " + sign("other", session, time.Now())}, {Cookie: "sessionid=" + sign("other", session, time.Now())}} {
+				steps := chain.Explain(t.Context(), &r)
+				if last := steps[len(steps)-1]; last.Verifier != "django" || last.Reason != "bad_signature" {
+					t.Errorf("%v: a session %s = %+v, want that django refuses it", order, name, steps)
+				}
+			}
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ func (v *Verifier) CookieName() string { return "" }
 
 // OneTime implements authn.OneTimer.
 func (v *Verifier) OneTime(c authn.Credential) bool {
-	return c.Carrier != authn.CarrierCookie && looksMine(c.Value)
+	return c.Carrier != authn.CarrierCookie && django.LooksLikeTicket(c.Value)
 }
 
 // Verify implements authn.Verifier. It burns the ticket, also if a node cannot be asked.
