@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,7 +15,6 @@ import (
 func tokenConf(s *site, knoxVersion int) conf {
 	c := conf{
 		"authn.chain": []string{"token"}, "authn.jwt.secret": nil, "authn.cache_ttl": "30s",
-		"authn.token.kinds": []string{"drf", "knox"}, "authn.token.knox_version": knoxVersion,
 		"grants": []conf{
 			{"to": "authenticated", "subscribe": []string{"chat.>"}, "publish": []string{"chat.>"}},
 			{"to": "group:Editors", "join": []string{"desk"}},
@@ -22,12 +22,13 @@ func tokenConf(s *site, knoxVersion int) conf {
 	}
 	for k, v := range s.gatecastConf() {
 		switch k {
-		case "authn.django.database", "authn.django.user_table", "authn.django.user_id_column", "authn.django.use_tz", "authn.django.time_zone":
+		case "authn.django.database", "authn.django.user_table", "authn.django.user_id_column", "authn.django.use_tz", "authn.django.time_zone",
+			"authn.token.kinds", "authn.token.knox_version", "authn.token.knox_prefix":
 			c[k] = v
 		}
 	}
-	if s.opts.tokens != "-" {
-		c["authn.token.knox_prefix"] = s.opts.tokens
+	if got, want := fmt.Sprintf("%v %v", c["authn.token.kinds"], c["authn.token.knox_version"]), fmt.Sprintf("[drf knox] %d", knoxVersion); got != want {
+		s.t.Errorf("gatecast_keys printed kinds and version of tokens %s, want %s", got, want)
 	}
 	return c
 }

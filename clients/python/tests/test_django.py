@@ -472,6 +472,10 @@ def hashed(key, prefix, version):
         ({"BACKEND": REDIS, "LOCATION": "redis://u:p%40ss@a:1/2,redis://b:1/2", "KEY_PREFIX": "shop", "VERSION": 3}, {"cache": "redis://u:PASSWORD@a:1/2", "cache_key_prefix": "shop", "cache_version": 3}, ""),
         ({"BACKEND": REDIS, "LOCATION": ["rediss://a:1"], "OPTIONS": {"db": 5, "password": "hunter2"}}, {"cache": "rediss://:PASSWORD@a:1/5"}, ""),
         ({"BACKEND": REDIS, "LOCATION": "unix:///run/redis.sock?db=1"}, {"cache": "unix:///run/redis.sock?db=1"}, ""),
+        ({"BACKEND": REDIS, "LOCATION": "redis://u:p%40ss@a:1?username=old&password=older&db=3"}, {"cache": "redis://u:PASSWORD@a:1?db=3"}, ""),
+        ({"BACKEND": REDIS, "LOCATION": "unix:///run/redis.sock?password=p%40ss"}, {"cache": "unix://:PASSWORD@/run/redis.sock"}, ""),
+        ({"BACKEND": REDIS, "LOCATION": "rediss://a:1?password=hunter2&ssl_ca_certs=/ca.pem"}, {"cache": "rediss://:PASSWORD@a:1?ssl_ca_certs=/ca.pem"}, ""),
+        ({"BACKEND": REDIS, "LOCATION": "rediss://a:1/2?socket_timeout=1&ssl_keyfile=/k&ssl_password=hunter2"}, {"cache": "rediss://a:1/2?ssl_keyfile=/k"}, "not in cache: ssl_password;"),
         ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://a:1/2", "OPTIONS": {"COMPRESSOR": "django_redis.compressors.zlib.ZlibCompressor"}}, {"cache": "redis://a:1/2"}, ""),
         ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://a:1/2", "OPTIONS": {"COMPRESSOR": "django_redis.compressors.lz4.Lz4Compressor"}}, {"cache": "redis://a:1/2"}, "compresses with lz4"),
         ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://a:1/2", "OPTIONS": {"SERIALIZER": "django_redis.serializers.msgpack.MSGPackSerializer"}}, {"cache": "redis://a:1/2"}, "MSGPackSerializer is not read"),
@@ -491,7 +495,7 @@ def test_caches(engine, cache, want, note):
     section = parse(out)["authn.django"][0]
     assert section["engine"] == engine and set(section) <= known_keys("Options")
     assert {k: v for k, v in section.items() if k.startswith("cache")} == want
-    assert note in err and "hunter2" not in out + err
+    assert note in err and not any(secret in out + err for secret in ("hunter2", "p%40ss", "p@ss", "older"))
     if "PASSWORD" in section["cache"]:
         assert "cache_file" in out
         with override_settings(SESSION_ENGINE="django.contrib.sessions.backends." + engine, CACHES={"default": cache}):

@@ -2,7 +2,7 @@
 
 import os
 import re
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from django.conf import settings
 from django.core.cache import caches
@@ -11,6 +11,8 @@ from django.db import router
 PASSWORD = "PASSWORD"  # stands for the password; a node refuses to start with it
 KEY = "gatecast-key"
 MEMCACHED = {"PyMemcacheCache": "pymemcache", "PyLibMCCache": "pylibmc", "MemcachedCache": "python-memcached"}
+REDIS_PASSED_ON = ("db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile")  # in the address of a node's cache too
+REDIS_HARMLESS = ("username", "password", "timeout", "socket_timeout", "socket_connect_timeout", "socket_keepalive", "max_connections", "health_check_interval", "retry_on_timeout", "client_name", "protocol")
 READ = ("", "zlib", "gzip", "identity")  # the compressors of django-redis that a node undoes
 
 
@@ -56,8 +58,10 @@ class Cache:
             serializer = str(self.options.get("serializer", ""))
             if serializer and not serializer.endswith((".JSONSerializer", ".PickleSerializer")):
                 self.notes.append("django-redis's %s is not read by Gatecast: use the JSONSerializer or the PickleSerializer" % serializer)
-        user = unquote(url.username or "") or str(self.options.get("username") or "")
-        password = unquote(url.password or "") or str(self.options.get("password") or "")
+        query = parse_qsl(url.query, keep_blank_values=True)
+        asked = dict(reversed(query))  # redis-py takes a login from here too
+        user = unquote(url.username or "") or asked.get("username") or str(self.options.get("username") or "")
+        password = unquote(url.password or "") or asked.get("password") or str(self.options.get("password") or "")
         where = url.netloc.rpartition("@")[2]
         who = ""
         if password:
@@ -65,9 +69,12 @@ class Cache:
                 self.comment = "replace PASSWORD, better by a user who may only GET and PTTL; or put the whole address into a file and name that as cache_file (--with-database-password prints it)"
                 password = PASSWORD
             who = "%s:%s@" % (quote(user, safe=""), quote(password, safe=""))
-        path, query = url.path, url.query
+        path, query = url.path, urlencode([(name, value) for name, value in asked.items() if name in REDIS_PASSED_ON], safe="/")
+        left_out = sorted(set(asked) - set(REDIS_PASSED_ON) - set(REDIS_HARMLESS))
+        if left_out:  # without their values: ssl_password is one
+            self.notes.append("options of the Redis address that are not in cache: %s; Gatecast has none of them" % ", ".join(left_out))
         db = self.options.get("db")
-        if db is not None and not path.strip("/") and "db=" not in query:
+        if db is not None and not path.strip("/") and "db" not in asked:
             path = "/%s" % db
         return urlunsplit((url.scheme, who + where, path, query, "")) if where or url.scheme != "unix" else "unix://%s%s%s" % (who, path, "?" + query if query else "")
 

@@ -1,4 +1,4 @@
-"""manage.py gatecast_keys: the section [authn.django] of config.toml for this project."""
+"""manage.py gatecast_keys: the sections [authn.django] and [authn.token] of config.toml for this project."""
 
 import json
 import re
@@ -11,7 +11,7 @@ KEYS = ("session_key", "cookie_key", "hash_key", "ticket_key")
 
 
 class Command(BaseCommand):
-    help = "Print the derived keys and the settings that a Gatecast node needs to verify this project's logins, as a section of its config.toml. SECRET_KEY is not in it."
+    help = "Print the derived keys and the settings that a Gatecast node needs to verify this project's logins, as sections of its config.toml. SECRET_KEY is not in them."
     requires_system_checks = []
 
     def add_arguments(self, parser):
@@ -41,6 +41,12 @@ def render(project):
         yield "[[authn.django.fallbacks]]"
         for key in KEYS:
             yield "%s = %s" % (key, toml(keys[key]))
+    if project.tokens:
+        yield ""
+        yield comment('the tokens of this project count when "token" is in authn.chain')
+        yield "[authn.token]"
+        for key, value in project.tokens.items():
+            yield "%s = %s" % (key, toml(value))
 
 
 def toml(value):
