@@ -22,7 +22,7 @@ func TestProxyHeader(t *testing.T) {
 	t.Parallel()
 	c := conf{
 		"authn.chain": []string{"header", "jwt"}, "authn.carriers": []string{"proxy", "header"}, "authn.header.user": "X-Remote-User", "authn.header.groups": "X-Remote-Groups",
-		"authn.header.user_prefix": "sso-", "server.trusted_proxies": []string{"127.0.0.1"},
+		"authn.header.user_prefix": "sso-", "server.trusted_proxies": []string{"127.0.0.1"}, "authn.revalidate": "300ms",
 		"grants": []conf{{"to": "group:Editors", "join": []string{"desk"}}},
 	}
 	n := startNode(t, "a", c)
@@ -31,6 +31,7 @@ func TestProxyHeader(t *testing.T) {
 	if w := sock.must("welcome"); w.str("user") != "sso-ada" || len(w["groups"].([]any)) != 2 {
 		t.Errorf("welcome is %v, want sso-ada at the desk", w)
 	}
+	endsByDisconnect(t, n, sock, "sso-ada")
 	if eve := dial(t, n, header{"x-remote-user: eve"}); eve.user != "sso-eve" {
 		t.Errorf("another user behind the proxy is %q", eve.user)
 	}
@@ -59,6 +60,21 @@ func TestProxyHeader(t *testing.T) {
 			t.Errorf("with %v it ends with %d and says %s, want %q", extra, code, out, want)
 		}
 	}
+}
+
+// endsByDisconnect: nobody can be asked about such a login again. Sweeps and a revalidation leave it its rights, a disconnect ends it, here so that
+// the client comes back and the login is looked at anew.
+func endsByDisconnect(t *testing.T, n *node, sock *socket, user string) {
+	t.Helper()
+	n.waitGrew(t, n.metrics(), "gatecast_sweeps_total")
+	if status, answer := n.call(adminKey, "POST", "/api/v1/revalidate", msg{"user": user}); status != http.StatusOK || answer["conns"] != 1.0 {
+		t.Errorf("revalidate of %s = %d %v, want one conn", user, status, answer)
+	}
+	sock.ok(msg{"op": "group_add", "group": "desk"})
+	if status, answer := n.call(adminKey, "POST", "/api/v1/disconnect", msg{"user": user, "code": 4200}); status != http.StatusOK || answer["conns"] == 0.0 {
+		t.Errorf("disconnect of %s = %d %v, want its conns", user, status, answer)
+	}
+	sock.wantClosed(4200)
 }
 
 // refusesToStart checks a config that should not work.
@@ -122,7 +138,7 @@ func TestClientCertificate(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
 	n := startNode(t, "a", conf{
 		"server.tls.cert": cert, "server.tls.key": key, "server.tls.client_ca": ours.file,
-		"authn.chain": []string{"mtls", "jwt"}, "authn.carriers": []string{"certificate", "header"}, "authn.mtls.user": "cn", "authn.mtls.groups": "ou",
+		"authn.chain": []string{"mtls", "jwt"}, "authn.carriers": []string{"certificate", "header"}, "authn.revalidate": "300ms", "authn.mtls.user": "cn", "authn.mtls.groups": "ou",
 		"grants": []conf{{"to": "group:Editors", "join": []string{"desk"}}},
 	})
 	connect := func(pair *tls.Certificate, h header) (*socket, error) {
@@ -149,6 +165,7 @@ func TestClientCertificate(t *testing.T) {
 	if w := s.must("welcome"); w.str("user") != "ada" || len(w["groups"].([]any)) != 2 || int64(w.num("expires")) != ada.Leaf.NotAfter.Unix() {
 		t.Errorf("welcome is %v, want ada at the desk until the certificate ends", w)
 	}
+	endsByDisconnect(t, n, s, "ada")
 	if _, err := connect(&ada, header{"Origin: https://evil.example"}); err == nil || !strings.Contains(err.Error(), "403") {
 		t.Errorf("from another site: %v, want 403", err)
 	}
