@@ -17,6 +17,11 @@ type Pending struct {
 func (p *Pending) Error() string { return p.Err.Error() }
 func (p *Pending) Unwrap() error { return p.Err }
 
+func isPending(err error) bool {
+	var p *Pending
+	return errors.As(err, &p)
+}
+
 // Await asks until the answer is not Pending any more, or ctx is done.
 func Await(ctx context.Context, ask func() (*Identity, error)) (*Identity, error) {
 	for {

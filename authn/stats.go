@@ -2,7 +2,6 @@ package authn
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 )
 
@@ -34,8 +33,7 @@ type answerKey struct {
 const maxAnswers = 512
 
 func (c *Chain) count(l *link, err error) {
-	var pending *Pending
-	if errors.As(err, &pending) { // no answer yet
+	if err != nil && isPending(err) {
 		return
 	}
 	k := answerKey{verifier: l.name}

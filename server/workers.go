@@ -53,11 +53,9 @@ func (w *workers) start(node *Node, n int) {
 			defer w.wg.Done()
 			for j := range w.jobs {
 				v := node.login(ctx, j)
-				var pending *authn.Pending
-				if errors.As(v.err, &pending) && w.park(j, pending) {
-					continue
+				if v.err == nil || !w.park(j, v.err) {
+					j.answer(v)
 				}
-				j.answer(v)
 			}
 		}()
 	}
@@ -68,8 +66,13 @@ func (j *loginJob) answer(v *verdict) {
 	j.owner.loop.Post(loop.Task{Kind: taskLogin, Slot: j.slot, Gen: j.gen, P: v})
 }
 
-// park queues a login again when what it is pending for is over, or its time is up. Meanwhile it takes no worker. It tells whether there was room.
-func (w *workers) park(j *loginJob, p *authn.Pending) bool {
+// park queues a login that is pending again when what it waits for is over, or its time is up. Meanwhile it takes no worker. It is false for what is not pending, and
+// when there is no room.
+func (w *workers) park(j *loginJob, err error) bool {
+	var p *authn.Pending
+	if !errors.As(err, &p) {
+		return false
+	}
 	if w.parked.Add(1) > waitingLogins {
 		w.parked.Add(-1)
 		return false
