@@ -27,15 +27,23 @@ import (
 type Server struct {
 	Port int
 	n    atomic.Int32
+
+	// static
+	bin, dir string
+	attr     *syscall.SysProcAttr
+	settings []string // of the command line
+
+	stop func() // owned by the test's goroutine: ends the process that runs, nil while none does
 }
 
 // NoSkip is the environment variable that forbids skipping: with "1" a missing PostgreSQL fails the test.
 const NoSkip = "GATECAST_TEST_NO_SKIP"
 
-// Start starts a server of the test's own and stops it when the test ends. Without PostgreSQL it skips the test, or fails it where skipping is forbidden.
-func Start(t testing.TB) *Server {
+// Start starts a server of the test's own and stops it when the test ends. Settings are PostgreSQL's, such as "log_connections=on". Without PostgreSQL it skips
+// the test, or fails it where skipping is forbidden.
+func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	s, stop := launch(t)
+	s, stop := launch(t, settings)
 	t.Cleanup(stop)
 	return s
 }
@@ -53,7 +61,7 @@ func Shared(t testing.TB) *Server {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil {
-		shared.server, shared.stop = launch(t)
+		shared.server, shared.stop = launch(t, nil)
 	}
 	return shared.server
 }
@@ -73,7 +81,7 @@ func (r runner) Run() int {
 	return code
 }
 
-func launch(t testing.TB) (*Server, func()) {
+func launch(t testing.TB, settings []string) (*Server, func()) {
 	t.Helper()
 	bin := binaries()
 	if bin == "" {
@@ -92,34 +100,49 @@ func launch(t testing.TB) (*Server, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, stop, err := serve(bin, dir, attr)
-	if err != nil {
+	s := &Server{bin: bin, dir: dir, attr: attr, settings: settings}
+	if err := s.serve(); err != nil {
 		os.RemoveAll(dir)
 		t.Fatalf("pgtest: %v", err)
 	}
 	return s, func() {
-		stop()
+		if s.stop != nil {
+			s.stop()
+		}
 		os.RemoveAll(dir)
 	}
 }
 
-func serve(bin, dir string, attr *syscall.SysProcAttr) (s *Server, stop func(), err error) {
-	if attr.Credential != nil {
-		if err := os.Chown(dir, int(attr.Credential.Uid), int(attr.Credential.Gid)); err != nil {
-			return nil, nil, err
-		}
+// serve makes the cluster and starts a server on it.
+func (s *Server) serve() error {
+	if err := s.give(s.dir); err != nil {
+		return err
 	}
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	initdb.SysProcAttr, initdb.Dir = attr, dir
+	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	initdb.SysProcAttr, initdb.Dir = s.attr, s.dir
 	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, nil, fmt.Errorf("initdb: %w\n%s", err, out)
+		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
+	var err error
 	for range 5 { // another process may take the port between our look and PostgreSQL's
-		if s, stop, err = start(bin, dir, attr); err == nil {
+		if s.Port, err = freePort(); err != nil {
+			return err
+		}
+		if err = s.start(); err == nil {
 			break
 		}
 	}
-	return s, stop, err
+	return err
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+// give makes a file PostgreSQL's own.
+func (s *Server) give(path string) error {
+	if s.attr.Credential == nil {
+		return nil
+	}
+	return os.Chown(path, int(s.attr.Credential.Uid), int(s.attr.Credential.Gid))
 }
 
 func binaries() string {
@@ -166,24 +189,24 @@ func unprivileged() (*syscall.SysProcAttr, error) {
 }
 
 // start runs the server under a shell that stops it when its input ends: at the end of the test, or of its process.
-func start(bin, dir string, attr *syscall.SysProcAttr) (*Server, func(), error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, nil, err
+func (s *Server) start() error {
+	args := []string{"-c", `exec 3<&0; "$@" 3<&- & pid=$!; (cat <&3; kill -INT $pid) >/dev/null 2>&1 & wait $pid`, "sh",
+		filepath.Join(s.bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(s.Port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + s.dir, "-c", "fsync=off", "-c", "synchronous_commit=off",
+		"-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB"}
+	for _, setting := range s.settings {
+		args = append(args, "-c", setting)
 	}
-	server := exec.Command("/bin/sh", "-c", `exec 3<&0; "$@" 3<&- & pid=$!; (cat <&3; kill -INT $pid) >/dev/null 2>&1 & wait $pid`, "sh",
-		filepath.Join(bin, "postgres"), "-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir, "-c", "fsync=off", "-c", "synchronous_commit=off",
-		"-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB")
-	server.SysProcAttr, server.Dir = attr, dir
+	server := exec.Command("/bin/sh", args...)
+	server.SysProcAttr, server.Dir = s.attr, s.dir
 	var log bytes.Buffer
 	server.Stdout, server.Stderr = &log, &log
 	input, err := server.StdinPipe()
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	if err := server.Start(); err != nil {
-		return nil, nil, err
+		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Wait() }() // ends with the server, which stop waits for
@@ -191,12 +214,12 @@ func start(bin, dir string, attr *syscall.SysProcAttr) (*Server, func(), error) 
 		input.Close()
 		<-ended
 	}
-	s := &Server{Port: port}
 	if err := s.wait(ended); err != nil {
 		stop()
-		return nil, nil, fmt.Errorf("the server does not come up: %w\n%s", err, &log)
+		return fmt.Errorf("the server does not come up: %w\n%s", err, &log)
 	}
-	return s, stop, nil
+	s.stop = stop
+	return nil
 }
 
 func freePort() (int, error) {
