@@ -97,14 +97,20 @@ func redisOrder(words ...string) string {
 }
 
 func redisKeeper(t *testing.T, _ *site) keeper {
-	addr := servertest.Redis(t)
+	return redisAt(t, servertest.Redis(t))
+}
+
+func redisAt(t *testing.T, addr string) keeper {
 	return keeper{"redis://" + addr, func(key, value string, ttl time.Duration) {
 		tell(t, addr, redisOrder("SET", key, value, "PX", fmt.Sprint(ttl.Milliseconds())), "+OK")
 	}, func(key string) { tell(t, addr, redisOrder("DEL", key), ":") }}
 }
 
 func memcachedKeeper(t *testing.T, _ *site) keeper {
-	addr := servertest.Memcached(t)
+	return memcachedAt(t, servertest.Memcached(t))
+}
+
+func memcachedAt(t *testing.T, addr string) keeper {
 	return keeper{"memcached://" + addr, func(key, value string, ttl time.Duration) {
 		tell(t, addr, fmt.Sprintf("set %s 1 %d %d\r\n%s\r\n", key, int(ttl.Seconds()), len(value), value), "STORED")
 	}, func(key string) { tell(t, addr, "delete "+key+"\r\n", "DELETED") }}

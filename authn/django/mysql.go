@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/gatecast/gatecast/authn/django/cache"
 )
 
 // mysqlDialect reads MySQL 5.7 and later and MariaDB 10.3 and later. The connection speaks the standard's SQL (sql_mode ANSI): "names", and || for text.
@@ -234,6 +236,8 @@ func (mysqlDialect) explain(err error) (error, bool) {
 		return err, true
 	}
 	switch n := number(err); n {
+	case 0:
+		return cache.ExplainCertificate(err, "ca")
 	case 1142, 1143:
 		return fmt.Errorf("%w; GRANT SELECT ON it to gatecast's database user (the session table, the user table, its two many-to-many tables, auth_group, auth_permission, auth_group_permissions, django_content_type),"+
 			` or say that the site has no such table: user_groups_table = "none", user_permissions_table = "none"`, err), true

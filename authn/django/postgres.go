@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/gatecast/gatecast/authn/django/cache"
 )
 
 // postgresDialect reads PostgreSQL 12 and later, straight or through pgbouncer in any pool mode: no statement keeps a name on the server
@@ -134,7 +136,7 @@ func (postgresDialect) explain(err error) (error, bool) {
 	}
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
-		return err, false
+		return cache.ExplainCertificate(err, "sslrootcert")
 	}
 	switch {
 	case e.Code == "42501":

@@ -10,5 +10,5 @@
 // Django's DatabaseCache is a table of the site's database and is read where that is read, by package django.
 //
 // Both network clients are a few commands of a text protocol over pool.go: bounded connections, one deadline a call, one more try when a
-// connection that lay idle turns out to be dead.
+// connection that lay idle turns out to be dead. [ExplainCertificate] says what to do about a server's certificate, also one of a database.
 package cache

@@ -135,6 +135,7 @@ func (r *redisCache) dial(ctx context.Context) (*conn, error) {
 	defer stop()
 	if err := r.hello(c); err != nil {
 		c.Close()
+		err, _ = ExplainCertificate(err, "ssl_ca_certs")
 		return nil, err
 	}
 	return c, nil

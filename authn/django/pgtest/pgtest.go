@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -43,7 +44,32 @@ const NoSkip = "GATECAST_TEST_NO_SKIP"
 // the test, or fails it where skipping is forbidden.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	s, stop := launch(t, settings)
+	s, stop := launch(t, settings, nil)
+	t.Cleanup(stop)
+	return s
+}
+
+// StartTLS is Start for a server with a certificate, to which everybody but the superuser has to come by TLS.
+func StartTLS(t testing.TB, cert, key string) *Server {
+	t.Helper()
+	s, stop := launch(t, nil, func(s *Server) error {
+		const rules = "hostnossl all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 trust\n"
+		for name, from := range map[string]string{"ssl_cert_file": cert, "ssl_key_file": key, "hba_file": ""} {
+			text, path := []byte(rules), filepath.Join(s.dir, name)
+			if from != "" {
+				var err error
+				if text, err = os.ReadFile(from); err != nil {
+					return err
+				}
+			}
+			if err := errors.Join(os.WriteFile(path, text, 0o600), s.give(path)); err != nil {
+				return err
+			}
+			s.settings = append(s.settings, name+"="+path)
+		}
+		s.settings = append(s.settings, "ssl=on")
+		return nil
+	})
 	t.Cleanup(stop)
 	return s
 }
@@ -61,7 +87,7 @@ func Shared(t testing.TB) *Server {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil {
-		shared.server, shared.stop = launch(t, nil)
+		shared.server, shared.stop = launch(t, nil, nil)
 	}
 	return shared.server
 }
@@ -81,7 +107,8 @@ func (r runner) Run() int {
 	return code
 }
 
-func launch(t testing.TB, settings []string) (*Server, func()) {
+// launch starts a server. prepare, if it is not nil, may put files into its folder.
+func launch(t testing.TB, settings []string, prepare func(*Server) error) (*Server, func()) {
 	t.Helper()
 	bin := binaries()
 	if bin == "" {
@@ -101,7 +128,13 @@ func launch(t testing.TB, settings []string) (*Server, func()) {
 		t.Fatal(err)
 	}
 	s := &Server{bin: bin, dir: dir, attr: attr, settings: settings}
-	if err := s.serve(); err != nil {
+	if prepare != nil {
+		err = prepare(s)
+	}
+	if err == nil {
+		err = s.serve()
+	}
+	if err != nil {
 		os.RemoveAll(dir)
 		t.Fatalf("pgtest: %v", err)
 	}

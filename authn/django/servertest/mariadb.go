@@ -17,14 +17,14 @@ import (
 
 // Maria is a running MariaDB whose user root has no password.
 type Maria struct {
-	Addr string
-	n    atomic.Int32
+	*Server
+	n atomic.Int32
 }
 
-// MariaDB starts a server of the test's own.
-func MariaDB(t testing.TB) *Maria {
+// MariaDB starts a server of the test's own. More arguments are its own, such as "--max-connections=10".
+func MariaDB(t testing.TB, args ...string) *Maria {
 	t.Helper()
-	m, stop := launchMaria(t)
+	m, stop := launchMaria(t, args)
 	t.Cleanup(stop)
 	return m
 }
@@ -42,7 +42,7 @@ func MariaDBShared(t testing.TB) *Maria {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil {
-		shared.server, shared.stop = launchMaria(t)
+		shared.server, shared.stop = launchMaria(t, nil)
 	}
 	return shared.server
 }
@@ -62,7 +62,7 @@ func (r runner) Run() int {
 	return code
 }
 
-func launchMaria(t testing.TB) (*Maria, func()) {
+func launchMaria(t testing.TB, more []string) (*Maria, func()) {
 	t.Helper()
 	install, bin := find(t, "mariadb-install-db", "mariadb-server"), find(t, "mariadbd", "mariadb-server")
 	dir, err := os.MkdirTemp("", "gatecast-mariadb-")
@@ -80,12 +80,11 @@ func launchMaria(t testing.TB) (*Maria, func()) {
 		t.Fatalf("servertest: mariadb-install-db: %v\n%s", err, out)
 	}
 	m := &Maria{}
-	addr, stop, err := launch(dir, func(port string) []string {
-		return append([]string{bin}, append(args, "--bind-address=127.0.0.1", "--port="+port, "--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"),
-			"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M", "--skip-log-bin")...)
+	m.Server, err = launch(dir, func(port string) []string {
+		return append(append([]string{bin}, append(args, "--bind-address=127.0.0.1", "--port="+port, "--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"),
+			"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M", "--skip-log-bin")...), more...)
 	}, func(addr string) error {
-		m.Addr = addr
-		db, err := sql.Open("mysql", m.driverURL(""))
+		db, err := sql.Open("mysql", "root@tcp("+addr+")/")
 		if err != nil {
 			return err
 		}
@@ -96,9 +95,8 @@ func launchMaria(t testing.TB) (*Maria, func()) {
 		os.RemoveAll(dir)
 		t.Fatalf("servertest: %v", err)
 	}
-	m.Addr = addr
 	return m, func() {
-		stop()
+		m.stop()
 		os.RemoveAll(dir)
 	}
 }

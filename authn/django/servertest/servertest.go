@@ -19,23 +19,68 @@ import (
 // NoSkip is the environment variable that forbids skipping: with "1" a missing server fails the test.
 const NoSkip = "GATECAST_TEST_NO_SKIP"
 
+// Server is a running server.
+type Server struct {
+	Addr string
+
+	// static
+	dir     string
+	command []string
+	ready   func() error
+
+	stop func() // owned by the test's goroutine
+}
+
 // Redis starts a Redis server and returns its address. More arguments are its own, such as "--requirepass", "secret".
 func Redis(t testing.TB, args ...string) (addr string) {
+	t.Helper()
+	return StartRedis(t, args...).Addr
+}
+
+// StartRedis is Redis for a test that takes the server away.
+func StartRedis(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return startRedis(t, func(port string) []string { return append([]string{"--port", port}, args...) })
+}
+
+func startRedis(t testing.TB, args func(port string) []string) *Server {
 	t.Helper()
 	bin := find(t, "redis-server", "redis-server")
 	dir := folder(t, "redis")
 	return start(t, dir, func(port string) []string {
-		return append([]string{bin, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}, args...)
+		return append([]string{bin, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}, args(port)...)
 	}, answers)
 }
 
 // Memcached starts a memcached server and returns its address.
 func Memcached(t testing.TB) (addr string) {
 	t.Helper()
+	return StartMemcached(t).Addr
+}
+
+// StartMemcached is Memcached for a test that takes the server away.
+func StartMemcached(t testing.TB) *Server {
+	t.Helper()
 	bin := find(t, "memcached", "memcached")
 	return start(t, folder(t, "memcached"), func(port string) []string {
 		return []string{bin, "-u", "nobody", "-l", "127.0.0.1", "-p", port, "-U", "0", "-m", "16", "-t", "1"}
 	}, answers)
+}
+
+// Kill ends the server at once, with all that it has in memory.
+func (s *Server) Kill() { s.stop() }
+
+// Restart starts a killed server again, on the same port and files.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); { // connections of the one before may hold the port for a moment
+		if s.stop, err = run(s.dir, s.command, s.ready); err == nil {
+			return
+		}
+	}
+	s.stop = func() {}
+	t.Fatalf("servertest: restart: %v", err)
 }
 
 // answers is enough for servers that listen when they are ready.
@@ -78,29 +123,30 @@ func folder(t testing.TB, name string) string {
 	return dir
 }
 
-func start(t testing.TB, dir string, command func(port string) []string, ready func(addr string) error) string {
+func start(t testing.TB, dir string, command func(port string) []string, ready func(addr string) error) *Server {
 	t.Helper()
-	addr, stop, err := launch(dir, command, ready)
+	s, err := launch(dir, command, ready)
 	if err != nil {
 		t.Fatalf("servertest: %v", err)
 	}
-	t.Cleanup(stop)
-	return addr
+	t.Cleanup(func() { s.stop() })
+	return s
 }
 
 // launch runs a server on a free port. Another process may take the port between our look and the server's: then it tries again.
-func launch(dir string, command func(port string) []string, ready func(addr string) error) (addr string, stop func(), err error) {
+func launch(dir string, command func(port string) []string, ready func(addr string) error) (s *Server, err error) {
 	for range 5 {
 		var port int
 		if port, err = freePort(); err != nil {
-			return "", nil, err
+			return nil, err
 		}
-		addr = "127.0.0.1:" + strconv.Itoa(port)
-		if stop, err = run(dir, command(strconv.Itoa(port)), func() error { return ready(addr) }); err == nil {
-			return addr, stop, nil
+		addr := "127.0.0.1:" + strconv.Itoa(port)
+		s = &Server{Addr: addr, dir: dir, command: command(strconv.Itoa(port)), ready: func() error { return ready(addr) }}
+		if s.stop, err = run(dir, s.command, s.ready); err == nil {
+			return s, nil
 		}
 	}
-	return "", nil, err
+	return nil, err
 }
 
 func freePort() (int, error) {
