@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -18,7 +19,7 @@ func (o *owner) accept(slot uint32, c *conn, peer netip.AddrPort) {
 	}
 	o.due[slot] = o.deadline(n.bounds.Load().HandshakeTimeout)
 	if total := n.conns.Add(1); n.bounds.Load().Conns > 0 && total > int64(n.bounds.Load().Conns) {
-		o.refuse(slot, 503, "conns", "this node has no room for another conn; retry later", retryAfter)
+		o.refuse(slot, 503, "conns", "this node has no room for another conn; retry later", retryAfter())
 		return
 	}
 	switch {
@@ -36,15 +37,18 @@ func (o *owner) countAddress(slot uint32, c *conn) bool {
 		return true
 	}
 	if !o.node.addresses.acquire(c.address(), limit) {
-		o.refuse(slot, 429, "conns_per_address", "too many conns from this address; close some or retry later", retryAfter)
+		o.refuse(slot, 429, "conns_per_address", "too many conns from this address; close some or retry later", retryAfter())
 		return false
 	}
 	c.flags |= flagCounted
 	return true
 }
 
-// retryAfter is sent with refusals that pass by themselves, in seconds.
-var retryAfter = [2]string{"Retry-After", strconv.Itoa(retryMaxMS / 1000)}
+// retryAfter is sent with refusals that pass by themselves: some seconds within what a close says in retry. It is another each time, for HTTP
+// has no range, and those who are refused together would come back together.
+func retryAfter() [2]string {
+	return [2]string{"Retry-After", strconv.Itoa(retryMinMS/1000 + rand.IntN((retryMaxMS-retryMinMS)/1000+1))}
+}
 
 // refuse answers a request that becomes no WebSocket conn, and ends it. The word goes to the log and to metrics.
 func (o *owner) refuse(slot uint32, status int, word, text string, headers ...[2]string) {

@@ -139,9 +139,9 @@ func (o *owner) endDrained(slot uint32, e ending) bool {
 	case stateFree, stateClosing:
 		return false
 	case stateReading:
-		o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter)
+		o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter())
 	case stateVerifying:
-		o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter)
+		o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter())
 	default:
 		o.end(slot, e)
 	}

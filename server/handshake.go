@@ -163,14 +163,14 @@ func (o *owner) request(slot uint32, c *conn, req *ws.Request, rest []byte) {
 		return
 	}
 	if !n.accepting() {
-		o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter)
+		o.refuse(slot, 503, "draining", "this node is being drained; connect again to reach another", retryAfter())
 		return
 	}
 	r := n.authRequest(c, req)
 	r.Certificate = o.clientCertificate(slot)
 	c.addr = r.Remote.As16()
 	if !n.handshakes.take(n) {
-		o.refuse(slot, 503, "handshakes_per_second", "too many handshakes at once; retry later", retryAfter)
+		o.refuse(slot, 503, "handshakes_per_second", "too many handshakes at once; retry later", retryAfter())
 		return
 	}
 	if !o.countAddress(slot, c) {
@@ -383,7 +383,7 @@ func (o *owner) refuseHandshake(slot uint32, c *conn, err error) {
 		case closeForbidden:
 			status, headers = 403, nil
 		case closeOverloaded:
-			status, headers = 503, [][2]string{retryAfter}
+			status, headers = 503, [][2]string{retryAfter()}
 			if errors.Is(err, errAttempts) {
 				status = 429
 			}
