@@ -8,7 +8,7 @@ PY          := .venv/bin/python
 GOTEST      := go test -p 2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster test short race e2e autobahn soak skips rivals test-go test-python test-js lint fuzz bench bench-engine bench-rivals docs docs-check check hooks
+.PHONY: help build run cluster test short race e2e autobahn soak storm skips rivals test-go test-python test-js lint fuzz bench bench-engine bench-rivals docs docs-check check hooks
 
 help: ## print this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -63,6 +63,11 @@ SOAK ?= 30m
 
 soak: ## users come, go and misbehave for SOAK, which make test does for 2 minutes; nobody misses a message and nothing is left behind
 	GATECAST_TEST_SOAK=$(SOAK) go test -v -timeout 4h -run '^TestSoak$$' ./server/e2e
+
+STORM ?= 20000
+
+storm: ## STORM sockets with Django logins come at once to two nodes, also while the database goes and comes, which make test does with 2,000
+	GATECAST_TEST_STORM=$(STORM) go test -v -timeout 20m -run '^TestStorm$$' ./server/e2e
 
 lint: ## gofmt, go vet, staticcheck
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "gofmt -w $$bad"; exit 1; }

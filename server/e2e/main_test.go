@@ -20,6 +20,7 @@ var roles = map[string]func() error{
 	"broker":  runBroker,
 	"crowd":   runCrowd,
 	"leavers": runLeavers,
+	"storm":   runStorm,
 }
 
 func TestMain(m *testing.M) {
