@@ -47,6 +47,8 @@ type dialect interface {
 	is(column string, kind idKind) string
 	in(column string, kind idKind) string
 	arg(id string, kind idKind) any
+	// often comes before the parameters of a query that every login asks.
+	often() []any
 	many(query string, ids []string, kind idKind) (complete string, args []any, err error)
 	// integer and text convert an expression.
 	integer(expression string) string
@@ -186,7 +188,7 @@ func (d *database) session(ctx context.Context, key string) (*sessionRow, error)
 	defer cancel()
 	var data string
 	var expires sql.NullString
-	err = d.db.QueryRowContext(ctx, q.session, key).Scan(&data, &expires)
+	err = d.db.QueryRowContext(ctx, q.session, append(d.dialect.often(), key)...).Scan(&data, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -250,7 +252,7 @@ func (d *database) user(ctx context.Context, id string) (*userRow, error) {
 	ctx, cancel := d.limit(ctx, d.timeout)
 	defer cancel()
 	scan := q.newScan()
-	err = d.db.QueryRowContext(ctx, q.user, d.dialect.arg(key, q.schema.id)).Scan(scan.dst...)
+	err = d.db.QueryRowContext(ctx, q.user, append(d.dialect.often(), d.dialect.arg(key, q.schema.id))...).Scan(scan.dst...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

@@ -183,6 +183,8 @@ const inMark = "/* ids */"
 
 func (mysqlDialect) in(column string, _ idKind) string { return column + " IN (" + inMark + ")" }
 
+func (mysqlDialect) often() []any { return nil }
+
 func (mysqlDialect) arg(id string, kind idKind) any {
 	if kind == idInteger {
 		n, _ := strconv.ParseInt(id, 10, 64) // normalID has parsed it

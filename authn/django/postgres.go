@@ -19,12 +19,21 @@ import (
 	"github.com/gatecast/gatecast/authn/django/cache"
 )
 
-// postgresDialect reads PostgreSQL 12 and later, straight or through pgbouncer in any pool mode: no statement keeps a name on the server
-// (QueryExecModeExec: the unnamed statement, one round trip), and no setting outlives its transaction.
+// postgresDialect reads PostgreSQL 12 and later, straight or through pgbouncer in any pool mode: there no statement keeps a name on the server
+// (QueryExecModeExec: the unnamed statement, one round trip), and no setting outlives its transaction. Straight, the queries of a login are prepared once
+// a connection: their plan costs the server several times what they do (docs/adr/0027).
 type postgresDialect struct {
 	noTimeout *atomic.Bool // the server refused statement_timeout at connect
+	way       *atomic.Int32
 	log       *slog.Logger
 }
+
+// What is known of the way to the server. It is never better than it once was.
+const (
+	wayUnknown int32 = iota
+	wayStraight
+	wayPooled
+)
 
 // openPostgres makes the pool. statement_timeout is the server's own bound on a query, besides our deadline, in case we die; pgbouncer refuses
 // it unless it is in ignore_startup_parameters, and then we go without.
@@ -44,15 +53,37 @@ func openPostgres(address string, timeout time.Duration, log *slog.Logger) (*sql
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "gatecast"
 	}
-	d := postgresDialect{noTimeout: new(atomic.Bool), log: log}
+	d := postgresDialect{noTimeout: new(atomic.Bool), way: new(atomic.Int32), log: log}
 	d.noTimeout.Store(timeout <= 0 || config.RuntimeParams["statement_timeout"] != "")
-	return stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
+	return stdlib.OpenDB(*config, stdlib.OptionAfterConnect(d.look), stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
 		if !d.noTimeout.Load() {
 			c.RuntimeParams = maps.Clone(c.RuntimeParams) // all connections share the map
 			c.RuntimeParams["statement_timeout"] = strconv.FormatInt(timeout.Milliseconds(), 10)
 		}
 		return nil
 	})), d, nil
+}
+
+// look tells by a new connection whether there is a pooler on the way. One that gives a client another server process for the next query cannot
+// let it have the key of one, and makes up its own: the number at connect is then not that of the process.
+func (d postgresDialect) look(ctx context.Context, c *pgx.Conn) error {
+	var pid int64
+	if err := c.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		return err
+	}
+	if pid == int64(c.PgConn().PID()) {
+		d.way.CompareAndSwap(wayUnknown, wayStraight)
+	} else {
+		d.way.Store(wayPooled)
+	}
+	return nil
+}
+
+func (d postgresDialect) often() []any {
+	if d.way.Load() == wayStraight {
+		return []any{pgx.QueryExecModeCacheStatement}
+	}
+	return nil
 }
 
 // columns reads the catalogue, which everybody may, also where the right to select is given column by column. It is the first query there is.

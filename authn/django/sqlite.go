@@ -82,6 +82,8 @@ func (sqliteDialect) derived() bool                    { return true }
 // batch is small: while a sweep reads, a Django in rollback-journal mode waits with its writes.
 func (sqliteDialect) batch() int { return 1000 }
 
+func (sqliteDialect) often() []any { return nil }
+
 func (sqliteDialect) arg(id string, kind idKind) any {
 	if kind == idInteger {
 		n, _ := strconv.ParseInt(id, 10, 64) // normalID has parsed it

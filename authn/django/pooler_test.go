@@ -1,0 +1,140 @@
+package django
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/authn/django/pgtest"
+)
+
+// A pooler that shares the server's processes out query by query knows no statement by the name that it got on another: through one there must be no names.
+// Straight, a plan is made once a connection.
+func TestStatementsHaveNamesOnlyOnAStraightWay(t *testing.T) {
+	s := newPostgresSite(t, pgtest.Shared(t), plainSite)
+	s.addUser(account{id: "42", groups: []int{1}})
+	s.login(aliceKey, "42")
+	for _, test := range []struct {
+		what   string
+		pooled bool
+		want   int
+	}{{"straight", false, 2}, {"by a pooler", true, 0}} {
+		u, err := url.Parse(s.dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tap := newTap(t, u.Host, test.pooled)
+		u.Host = tap.addr
+		v := s.open(func(o *Options) { o.Database, o.DatabaseConns = u.String(), 1 })
+		for range 10 {
+			if id := mustVerify(t, v, aliceKey); len(id.Groups) != 1 {
+				t.Errorf("%s: Verify = %#v", test.what, id)
+			}
+		}
+		if err := v.Ping(t.Context()); err != nil {
+			t.Errorf("%s: Ping = %v", test.what, err)
+		}
+		if got := tap.count(); got != test.want {
+			t.Errorf("%s: %d statements got a name, want %d", test.what, got, test.want)
+		}
+	}
+}
+
+// tap is a way to PostgreSQL that reads along.
+type tap struct {
+	addr   string
+	pooled bool // make up the key at connect, as a pooler does
+
+	mu    sync.Mutex
+	named int // guarded by mu: Parse messages with a name
+}
+
+func newTap(t *testing.T, target string, pooled bool) *tap {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &tap{addr: l.Addr().String(), pooled: pooled}
+	var work sync.WaitGroup
+	t.Cleanup(func() { l.Close(); work.Wait() })
+	work.Go(func() { // ends with the listener
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", target)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			work.Go(func() { p.copy(out, in, true) }) // these two end with either connection
+			work.Go(func() { p.copy(in, out, false) })
+		}
+	})
+	return p
+}
+
+// copy passes messages on (PostgreSQL manual, Message Formats). The first of the client has no type.
+func (p *tap) copy(to, from net.Conn, client bool) {
+	defer to.Close()
+	defer from.Close()
+	for first := client; ; first = false {
+		head := make([]byte, 5)
+		if first {
+			head = head[:4]
+		}
+		if _, err := io.ReadFull(from, head); err != nil {
+			return
+		}
+		body := make([]byte, binary.BigEndian.Uint32(head[len(head)-4:])-4)
+		if _, err := io.ReadFull(from, body); err != nil {
+			return
+		}
+		switch {
+		case client && !first && head[0] == 'P' && !bytes.HasPrefix(body, []byte{0}):
+			p.mu.Lock()
+			p.named++
+			p.mu.Unlock()
+		case !client && head[0] == 'K' && p.pooled:
+			body[0] ^= 0x40
+		}
+		if _, err := to.Write(append(head, body...)); err != nil {
+			return
+		}
+	}
+}
+
+func (p *tap) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.named
+}
+
+// A prepared statement must give the types that it gave before; PostgreSQL says so once, and it is prepared again.
+func TestAColumnsTypeChangesUnderAPreparedStatement(t *testing.T) {
+	s := newPostgresSite(t, pgtest.Shared(t), plainSite)
+	s.addUser(account{id: "42"})
+	s.login(aliceKey, "42")
+	v := s.open(func(o *Options) { o.DatabaseConns = 1 })
+	mustVerify(t, v, aliceKey)
+	s.exec(`ALTER TABLE django_session ALTER session_data TYPE varchar(100000)`)
+	if _, err := v.Verify(t.Context(), cookie(aliceKey)); err != nil {
+		var refused *authn.Refused
+		if errors.As(err, &refused) {
+			t.Errorf("Verify after the migration = %v, want no refusal", err)
+		}
+		mustVerify(t, v, aliceKey)
+	}
+	s.exec(`ALTER TABLE auth_user ALTER id TYPE bigint, ALTER password TYPE text`)
+	if _, err := v.Verify(t.Context(), cookie(aliceKey)); err != nil {
+		mustVerify(t, v, aliceKey)
+	}
+}
