@@ -136,8 +136,11 @@ func fileKeeper(t *testing.T, _ *site) keeper {
 
 func tableKeeper(t *testing.T, s *site) keeper {
 	when := "datetime"
-	if s.maria {
+	switch {
+	case s.maria:
 		when = "datetime(6)"
+	case s.pg:
+		when = "timestamp with time zone"
 	}
 	s.exec(`CREATE TABLE cache_table ("cache_key" varchar(255) NOT NULL PRIMARY KEY, "value" text NOT NULL, "expires" ` + when + ` NOT NULL)`)
 	return keeper{"db://cache_table", func(key, value string, ttl time.Duration) {
