@@ -29,7 +29,8 @@ type watch struct {
 	sessions map[string]struct{}
 }
 
-var errOvertaken = errors.New("the login changes faster than it can be looked up")
+// ErrOvertaken is what a Recheck says of a login whose user was forgotten meanwhile: whoever did that looks again.
+var ErrOvertaken = errors.New("the login changes faster than it can be looked up")
 
 // lookup asks l about cred through tombstones, cache and flights.
 func (c *Chain) lookup(ctx context.Context, l *link, cred Credential) (*Identity, error) {
@@ -50,7 +51,7 @@ func (c *Chain) lookup(ctx context.Context, l *link, cred Credential) (*Identity
 			return id, err
 		}
 	}
-	return nil, fmt.Errorf("authn %s: %w", l.name, errOvertaken)
+	return nil, fmt.Errorf("authn %s: %w", l.name, ErrOvertaken)
 }
 
 // lookupOneTime asks l about a credential that is good for one login: past the cache, and shared with nobody.

@@ -123,8 +123,7 @@ func (c *Chain) settle(w *watch, id *Identity, answer Recheck, now time.Time) Re
 		return answer
 	}
 	if _, forgotten := w.users[id.ID]; forgotten {
-		// Something changed while we looked, and who said so looks again.
-		return Recheck{Err: errOvertaken}
+		return Recheck{Err: ErrOvertaken}
 	}
 	if gone && id.SessionHash != "" {
 		c.accepted.dropSession(id.SessionHash)

@@ -87,6 +87,9 @@ func (n *Node) Call(ctx context.Context, verb string, body []byte) []byte {
 			return refusedControl(wire.CodeBadGroup, err.Error())
 		}
 	}
+	if verb == "disconnect" && c.Conn == "" || verb == "revalidate" {
+		n.forgetEverywhere(ctx, body)
+	}
 	answers, err := n.broker.AskAll(ctx, verb, body)
 	if err != nil {
 		e := refuseOp(err)
@@ -107,6 +110,34 @@ func (n *Node) Call(ctx context.Context, verb string, body []byte) []byte {
 	}
 	b, _ := json.Marshal(total)
 	return b
+}
+
+// forgetEverywhere has every node refuse a revoked session, and forget what it has cached about a user, before any of them ends a conn: whose
+// socket closes here may be at another node in the next millisecond, with the same cookie (ADR 25). A node that takes longer, or is too old to know
+// the question, is not waited for; it learns it with the verb.
+func (n *Node) forgetEverywhere(ctx context.Context, body []byte) {
+	ctx, cancel := context.WithTimeout(ctx, forgetWithin)
+	defer cancel()
+	n.broker.AskAll(ctx, verbForget, body)
+}
+
+const (
+	verbForget   = "forget"
+	forgetWithin = 250 * time.Millisecond // of the second that a revocation may take
+)
+
+// forget drops what this node has cached about the session or the user, and keeps the session from coming back.
+func (n *Node) forget(c *control) controlAnswer {
+	if c.Session != "" {
+		c.Session = strings.ToLower(c.Session)
+		n.chain.RevokeSession(c.Session, revokedFor)
+		n.revoked.session(c.Session)
+	}
+	if c.User != "" {
+		n.chain.ForgetUser(c.User)
+		n.revoked.user(c.User)
+	}
+	return controlAnswer{OK: true}
 }
 
 // AskEvery asks every node, this one included, and returns their answers. If one of them gave none, it returns the others' and an error.
@@ -165,10 +196,12 @@ func (n *Node) Ask(ctx context.Context, verb string, body []byte) ([]byte, error
 		return nil, err
 	}
 	switch verb {
+	case verbForget:
+		return json.Marshal(n.forget(&c))
 	case "disconnect":
 		return json.Marshal(n.disconnect(&c))
 	case "revalidate":
-		return json.Marshal(n.revalidateUser(ctx, c.User))
+		return json.Marshal(n.revalidateUser(ctx, &c))
 	case "group_add":
 		return json.Marshal(n.addForBackend(ctx, &c))
 	case "group_discard":
@@ -259,15 +292,9 @@ func (o *owner) matching(c *control) []uint32 {
 func (n *Node) disconnect(c *control) controlAnswer {
 	e := ending{code: cmp.Or(c.Code, closeDisconnected), reason: cmp.Or(c.Reason, "disconnected by the backend"), word: "backend"}
 	if c.Session != "" {
-		c.Session = strings.ToLower(c.Session)
-		n.chain.RevokeSession(c.Session, revokedFor)
-		n.revoked.session(c.Session)
 		e.word = "session_ended"
 	}
-	if c.User != "" {
-		n.chain.ForgetUser(c.User)
-		n.revoked.user(c.User)
-	}
+	n.forget(c)
 	var total counter
 	n.onLoops(func(o *owner) {
 		slots := o.matching(c)

@@ -16,10 +16,9 @@ import (
 // grants of config.toml change (regrant). Each ends in renew, or in 4401.
 
 // revalidateUser looks again at the logins of a user on this node.
-func (n *Node) revalidateUser(ctx context.Context, user string) controlAnswer {
-	n.chain.ForgetUser(user)
-	n.revoked.user(user)
-	conns, unsure := n.recheck(ctx, n.loginsOf(user), true)
+func (n *Node) revalidateUser(ctx context.Context, c *control) controlAnswer {
+	n.forget(c)
+	conns, unsure := n.recheck(ctx, n.loginsOf(c.User), true)
 	if unsure {
 		return controlAnswer{Code: wire.CodeUnavailable, Message: "the login cannot be looked at now; the next sweep will"}
 	}
@@ -156,6 +155,8 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 		switch {
 		case errors.As(r.Err, &refused):
 			changes[key] = change{err: refused}
+		case errors.Is(r.Err, authn.ErrOvertaken): // by another revalidate of the user, which has the last word
+			continue
 		case r.Err != nil:
 			n.counters.sweepErrors.Add(1)
 			unsure = true

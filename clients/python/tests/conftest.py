@@ -21,7 +21,7 @@ def pytest_configure(config):
     settings.configure(
         SECRET_KEY=SECRET,
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "gatecast.django"],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        DATABASES={alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"} for alias in ("default", "other")},
         USE_TZ=True,
     )
     django.setup()
@@ -31,3 +31,20 @@ def pytest_configure(config):
 def cluster():
     with FakeNATS() as server:
         yield server
+
+
+@pytest.fixture
+def site(cluster):
+    import gatecast.django as gc
+    from django.test.utils import override_settings
+
+    with override_settings(GATECAST={"url": cluster.url, "user": "django", "token": "t"}):
+        yield cluster
+    gc.reset_publisher()
+
+
+@pytest.fixture(scope="module")
+def tables():
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)

@@ -29,18 +29,6 @@ from gatecast.django.keys import derive_keys
 from gatecast.django.project import Project
 
 
-@pytest.fixture
-def site(cluster):
-    with override_settings(GATECAST={"url": cluster.url, "user": "django", "token": "t"}):
-        yield cluster
-    gc.reset_publisher()
-
-
-@pytest.fixture(scope="module")
-def tables():
-    call_command("migrate", verbosity=0)
-
-
 # Settings
 
 

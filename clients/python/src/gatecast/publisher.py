@@ -16,6 +16,7 @@ log = logging.getLogger("gatecast")
 FORMATS = ("json", "text", "binary", "msgpack")
 DEFAULT_TIMEOUT = 5.0
 MANY_IN_FLIGHT = 256  # requests of one group_send_many without an answer yet
+CONTROLS_IN_FLIGHT = 16  # of all control_many together: a node serves 256 from the whole site, and each may ask its database
 _NAMESPACE = re.compile(r"[a-z0-9_-]{1,16}\Z")
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _VISIBLE = frozenset(range(0x21, 0x7F)) - {ord("%")}
@@ -161,6 +162,7 @@ class AsyncPublisher:
         if tls:
             self._options["tls"] = ssl.create_default_context() if tls is True else tls
         self._loop = None
+        self._turns = None  # (event loop, its Semaphore)
         self._forget()
 
     def _forget(self):
@@ -233,6 +235,39 @@ class AsyncPublisher:
     async def revalidate(self, user, *, timeout=None):
         """Look at a user's logins again, after a change of rights."""
         return await self._control("revalidate", one_of(user=user), timeout)
+
+    async def control_many(self, calls, *, timeout=30.0):
+        """Many calls of disconnect and revalidate, each (name, its arguments), a few at a time. timeout is for all of them together.
+
+        It gives up when as many have failed as are on their way at once, and raises the first failure.
+        """
+        calls = [(verb, disconnect_body(**options) if verb == "disconnect" else one_of(**options)) for verb, options in calls]
+        turns, rest, failures, done = self._turns_here(), iter(calls), [], 0
+
+        async def some():
+            nonlocal done
+            for verb, body in rest:
+                async with turns:
+                    if len(failures) >= CONTROLS_IN_FLIGHT:
+                        return
+                    try:
+                        await self._control(verb, body, None)
+                        done += 1
+                    except GatecastError as e:
+                        failures.append(e)
+
+        try:
+            await self._bounded(asyncio.gather(*(some() for _ in calls[:CONTROLS_IN_FLIGHT])), timeout)
+        except GatecastError as e:
+            failures.append(e)
+        if failures:
+            raise type(failures[0])("%d of %d calls were not carried out: %s" % (len(calls) - done, len(calls), failures[0]), failures[0].code)
+
+    def _turns_here(self):
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns[0] is not loop:
+            self._turns = (loop, asyncio.Semaphore(CONTROLS_IN_FLIGHT))
+        return self._turns[1]
 
     async def _control(self, verb, body, timeout):
         return await self._bounded(self._call(self.namespace + ".ctl." + verb, json.dumps(body).encode("ascii")), timeout)

@@ -80,7 +80,10 @@ class Publisher:
     # Control
 
     def disconnect(self, *, user=None, session=None, conn=None, code=None, reason=None, timeout=None, wait=True):
-        """Close the connections of a user, of a session (its session_hash) or with a conn id. Returns how many."""
+        """Close the connections of a user, of a session (its session_hash) or with a conn id. Returns how many.
+
+        wait may be a number of seconds: without an answer by then it returns None, and the background thread goes on.
+        """
         disconnect_body(user, session, conn, code, reason)
         return self._run("disconnect", wait_for=wait, user=user, session=session, conn=conn, code=code, reason=reason, timeout=timeout)
 
@@ -97,6 +100,10 @@ class Publisher:
     def revalidate(self, user, *, timeout=None, wait=True):
         """Look at a user's logins again, after a change of rights."""
         return self._run("revalidate", user, wait_for=wait, timeout=timeout)
+
+    def control_many(self, calls, *, timeout=30.0, wait=True):
+        """Many calls of disconnect and revalidate, each (name, its arguments), a few at a time; see AsyncPublisher.control_many."""
+        return self._run("control_many", list(calls), wait_for=wait, timeout=timeout)
 
     # The thread
 
@@ -122,17 +129,20 @@ class Publisher:
             if state.worker is None:
                 state.worker = _Worker(self._make)
             future = state.worker.submit(method, args, {**kwargs, "timeout": timeout})
-        if not wait_for:
+        if wait_for is False:
             future.add_done_callback(functools.partial(_log_failure, method))
             return None
         limit = None if unbounded else (self.timeout if timeout is None else timeout) + _GRACE
         try:
-            return future.result(limit)
+            return future.result(limit if wait_for is True else wait_for)
         except concurrent.futures.CancelledError:
             raise Unavailable("the publisher was closed") from None
         except concurrent.futures.TimeoutError:
             if future.done():  # the call's own
                 raise
+            if wait_for is not True:
+                future.add_done_callback(functools.partial(_log_failure, method))
+                return None
             future.cancel()
             raise Timeout("the background thread does not answer") from None
 

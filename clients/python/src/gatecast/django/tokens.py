@@ -2,7 +2,7 @@
 
 import logging
 
-from . import revalidate
+from .commit import revalidate_users
 
 log = logging.getLogger("gatecast")
 
@@ -23,10 +23,7 @@ def connect():
 def token_deleted(sender, instance, using=None, **_):
     """Receiver of post_delete, also of each token that QuerySet.delete takes. Gatecast looks at the user's logins again when the deletion is committed;
     deletions by raw SQL wait for its next sweep."""
-    from django.contrib.auth import get_user_model
-
     try:
-        # Not instance.user: the user may be gone in the same deletion.
-        revalidate(get_user_model()(pk=instance.user_id), on_commit=True, using=using, wait=False)
+        revalidate_users([instance.user_id], using)  # not instance.user, who may be gone in the same deletion
     except Exception:
         log.exception("a token was deleted: its sockets may stay open until the next sweep")

@@ -1,0 +1,391 @@
+"""What the cluster is told when users, groups, permissions and sessions change."""
+
+import json
+import time
+
+import pytest
+from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY, logout
+from django.contrib.auth.models import Group, Permission, User, update_last_login
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.models.signals import post_delete
+from django.http import HttpRequest
+from django.test.utils import CaptureQueriesContext, override_settings
+from django.utils import timezone
+
+import gatecast.django as gc
+from gatecast import Unavailable, session_hash
+from gatecast.django import changes, commit, signals
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    monkeypatch.setattr(signals, "_hurry_until", 0.0)
+
+
+@pytest.fixture
+def people(site, tables):
+    """ada and bob are editors, eve is nobody; editors may add users, and eve may delete them. What that told the cluster is forgotten."""
+    Group.objects.all().delete()
+    User.objects.all().delete()
+    Session.objects.all().delete()
+    ada, bob, eve = (User.objects.create_user(name) for name in ("ada", "bob", "eve"))
+    editors = Group.objects.create(name="Editors")
+    add, delete = (Permission.objects.get(codename=name) for name in ("add_user", "delete_user"))
+    editors.user_set.set([ada, bob])
+    editors.permissions.add(add)
+    eve.user_permissions.add(delete)
+    told(site)
+    return type("People", (), {"ada": ada, "bob": bob, "eve": eve, "editors": editors, "add": add, "delete": delete})
+
+
+def told(site, least=0):
+    """The calls since the last time, in order, once there are at least so many."""
+    site.wait(least)
+    gc.get_publisher().control_many([("revalidate", {"user": "mark"})])  # behind them
+    calls = [(m[0].rpartition(".")[2], json.loads(m[2])) for m in site.published]
+    site.published.clear()
+    assert calls.pop() == ("revalidate", {"user": "mark"})
+    return calls
+
+
+def again(*users):
+    return [("revalidate", {"user": str(u.pk)}) for u in users]
+
+
+def ended(key):
+    return [("disconnect", {"session": session_hash(key), "code": 4401, "reason": "session ended"})]
+
+
+class Customer(User):
+    class Meta:
+        proxy = True
+        app_label = "auth"
+
+
+def set_password(p):
+    p.ada.set_password("another")
+    p.ada.save()
+
+
+@pytest.mark.parametrize(
+    "change,who",
+    [
+        (set_password, "ada"),
+        (lambda p: User.objects.filter(pk=p.ada.pk).update(is_active=False), ""),  # no signal: the sweep's
+        (lambda p: p.ada.save(update_fields=["is_active"]), "ada"),
+        (lambda p: p.ada.save(update_fields=["email"]), ""),
+        (lambda p: update_last_login(None, p.ada), ""),
+        (lambda p: User.objects.create_user("new"), ""),
+        (lambda p: p.ada.groups.add(p.editors), ""),  # as she is
+        (lambda p: p.eve.groups.add(p.editors), "eve"),
+        (lambda p: p.ada.groups.remove(p.editors), "ada"),
+        (lambda p: p.ada.groups.clear(), "ada"),
+        (lambda p: p.ada.groups.set([]), "ada"),
+        (lambda p: p.editors.user_set.add(p.ada, p.eve), "eve"),
+        (lambda p: p.editors.user_set.remove(p.bob), "bob"),
+        (lambda p: p.editors.user_set.clear(), "ada bob"),
+        (lambda p: p.editors.user_set.set([p.bob, p.eve]), "ada eve"),
+        (lambda p: p.editors.user_set.set([p.eve], clear=True), "ada bob eve"),
+        (lambda p: p.ada.user_permissions.add(p.delete), "ada"),
+        (lambda p: p.eve.user_permissions.set([]), "eve"),
+        (lambda p: p.eve.user_permissions.clear(), "eve"),
+        (lambda p: p.delete.user_set.add(p.bob), "bob"),
+        (lambda p: p.delete.user_set.clear(), "eve"),
+        (lambda p: p.editors.permissions.add(p.delete), "ada bob"),
+        (lambda p: p.editors.permissions.remove(p.add), "ada bob"),
+        (lambda p: p.editors.permissions.clear(), "ada bob"),
+        (lambda p: p.editors.permissions.set([p.delete]), "ada bob"),
+        (lambda p: p.delete.group_set.add(p.editors), "ada bob"),
+        (lambda p: p.add.group_set.remove(p.editors), "ada bob"),
+        (lambda p: p.add.group_set.clear(), "ada bob"),
+        (lambda p: p.editors.save(), "ada bob"),
+        (lambda p: p.editors.delete(), "ada bob"),
+        (lambda p: Group.objects.all().delete(), "ada bob"),
+        (lambda p: Group.objects.create(name="Empty").permissions.add(p.add), ""),
+    ],
+)
+def test_who_is_looked_at_again(site, people, change, who):
+    change(people)
+    assert sorted(told(site), key=str) == sorted(again(*(getattr(people, name) for name in who.split())), key=str)
+
+
+def test_a_permission_that_is_deleted(site, people):
+    permission = Permission.objects.create(codename="moderate", name="may moderate", content_type=people.add.content_type)
+    people.editors.permissions.add(permission)
+    people.eve.user_permissions.add(permission)
+    told(site)
+    permission.delete()
+    assert sorted(told(site), key=str) == sorted(again(people.ada, people.bob, people.eve), key=str)
+
+
+@pytest.mark.parametrize("delete", [lambda u: u.delete(), lambda u: User.objects.filter(pk=u.pk).delete()])
+def test_a_user_who_is_deleted(site, people, delete):
+    id = str(people.ada.pk)
+    delete(people.ada)
+    assert told(site) == [("disconnect", {"user": id, "code": 4401, "reason": "user deleted"})]
+
+
+def test_a_proxy_of_the_user_model(site, people):
+    changes.connect()  # as if it had been there at the start
+    ada = Customer.objects.get(pk=people.ada.pk)
+    ada.is_active = False
+    ada.save()
+    ada.groups.clear()
+    assert told(site) == again(ada) * 2
+    id = str(ada.pk)
+    ada.delete()
+    assert told(site) == [("disconnect", {"user": id, "code": 4401, "reason": "user deleted"})]
+
+
+def test_rows_of_a_fixture_tell_nothing(site, people, tmp_path):
+    call_command("dumpdata", "auth", output=str(tmp_path / "dump.json"), verbosity=0)
+    call_command("loaddata", str(tmp_path / "dump.json"), verbosity=0)
+    assert told(site) == []
+
+
+def test_the_prefix_of_the_site(site, people):
+    with override_settings(GATECAST={"url": site.url, "user_prefix": "shop-"}):
+        people.editors.user_set.clear()
+        assert {c[1]["user"] for c in told(site)} == {"shop-%d" % u.pk for u in (people.ada, people.bob)}
+
+
+# Transactions
+
+
+def test_nothing_is_told_before_the_commit_or_of_what_is_rolled_back(site, people):
+    with transaction.atomic():
+        people.ada.save()
+        people.editors.delete()
+        assert told(site) == []
+    assert sorted(told(site), key=str) == sorted(again(people.ada, people.bob), key=str)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        people.ada.save()
+        raise ZeroDivisionError
+    assert told(site) == []
+
+
+def test_each_is_told_once_a_transaction(site, people):
+    with transaction.atomic():
+        for _ in range(3):
+            people.ada.save()
+        people.ada.groups.clear()
+        people.editors.permissions.clear()
+        people.editors.save()
+    assert told(site) == again(people.ada, people.bob)
+    for _ in range(2):  # and the next transaction is another
+        with transaction.atomic():
+            people.ada.save()
+    assert told(site) == again(people.ada) * 2
+
+
+def test_a_savepoint_that_is_rolled_back_takes_nothing_else_with_it(site, people):
+    with transaction.atomic():
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            people.ada.save()
+            people.eve.save()
+            raise ZeroDivisionError
+        people.ada.save()
+    assert told(site) == again(people.ada)
+
+
+def test_what_a_callback_changes_is_told_too(site, people):
+    with transaction.atomic():
+        people.ada.save()
+        transaction.on_commit(people.ada.save)
+        people.ada.save()
+    assert told(site) == again(people.ada) * 2
+
+
+def test_the_transaction_is_that_of_the_database(site, people):
+    call_command("migrate", verbosity=0, database="other")
+    user = User.objects.using("other").create(pk=77, username="other")
+    with transaction.atomic():
+        user.save(using="other")  # autocommits, whatever the default database does
+        assert told(site) == again(user)
+    with transaction.atomic(using="other"):
+        user.save(using="other")
+        assert told(site) == []
+    assert told(site) == again(user)
+
+
+# Sessions
+
+
+def session(user=None, **data):
+    store = SessionStore()
+    if user:
+        store.update({SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend"})
+    store.update(data)
+    store.create()
+    store.save()
+    return store
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda s: s.flush(),
+        lambda s: s.cycle_key(),
+        lambda s: s.delete(),
+        lambda s: Session.objects.get(session_key=s.session_key).delete(),
+        lambda s: Session.objects.filter(session_key=s.session_key).delete(),
+    ],
+)
+def test_a_session_that_is_deleted(site, people, end):
+    store = session(people.ada)
+    key = store.session_key
+    with transaction.atomic():
+        end(store)
+        assert told(site) == []
+    assert told(site) == ended(key)
+
+
+def test_sessions_of_nobody_and_those_that_are_over(site, people):
+    session(cart=[1]).flush()
+    over = session(people.ada)
+    over.set_expiry(-1)
+    over.save()
+    over.flush()
+    assert told(site) == []
+
+
+def request_of(user):
+    request = HttpRequest()
+    request.user, request.session = user, session(user)
+    return request
+
+
+def test_a_logout_is_told_at_once_and_again_when_it_is_committed(site, people):
+    request = request_of(people.ada)
+    key = request.session.session_key
+    with transaction.atomic():
+        logout(request)
+        assert told(site) == [("disconnect", {"session": session_hash(key), "code": 4401, "reason": "logged out"})]
+    assert told(site) == ended(key)
+
+
+def test_clearing_old_sessions_is_one_statement(site, people):
+    over, good = session(people.ada), session(people.ada)
+    Session.objects.filter(pk=over.session_key).update(expire_date=timezone.now())
+    with CaptureQueriesContext(connection) as queries:
+        call_command("clearsessions")
+    assert [q["sql"].split()[0] for q in queries if "django_session" in q["sql"]] == ["DELETE"]
+    assert list(Session.objects.values_list("pk", flat=True)) == [good.session_key]
+
+    # Somebody else wants to hear of each: then it is as Django has it.
+    heard = []
+    receiver = lambda sender, instance, **_: heard.append(instance.pk)  # noqa: E731
+    for sender in (Session, None):
+        Session.objects.update(expire_date=timezone.now())
+        post_delete.connect(receiver, sender=sender)
+        try:
+            call_command("clearsessions")
+        finally:
+            post_delete.disconnect(receiver, sender=sender)
+        assert heard.pop() == good.session_key and not heard and not Session.objects.exists()
+        good = session(people.ada)
+    assert told(site) == []
+
+
+# A cluster that is away, or does not answer
+
+
+@pytest.mark.parametrize("settings", [None, {"url": "nats://127.0.0.1:1", "timeout": 0.2}])
+def test_changes_are_made_without_gatecast(tables, settings, caplog):
+    with override_settings(GATECAST=settings):
+        user = User.objects.create_user("away" + str(bool(settings)))
+        with transaction.atomic():
+            user.save()
+            user.groups.add(Group.objects.get_or_create(name="Away")[0])
+            Group.objects.filter(name="Away").delete()
+            store = session(user)
+            key = store.session_key
+            store.flush()
+        user.delete()
+        gc.reset_publisher()  # waits for what is on its way
+    assert not User.objects.filter(username=user.username).exists() and not Session.objects.filter(pk=key).exists()
+    assert all(r.name == "gatecast" for r in caplog.records) and caplog.records
+
+
+def test_a_logout_waits_a_little_and_those_after_it_do_not(site, people, monkeypatch, caplog):
+    monkeypatch.setattr(signals, "WAIT", 0.2)
+    silent = lambda subject, body: None  # noqa: E731
+    site.answer, good = silent, site.answer
+    began = time.monotonic()
+    logout(request_of(people.ada))
+    assert 0.2 <= time.monotonic() - began < 3 and "do not wait" in caplog.text
+
+    monkeypatch.setattr(signals, "WAIT", 60)
+    began = time.monotonic()
+    for _ in range(20):
+        logout(request_of(people.ada))
+    assert time.monotonic() - began < 30
+    site.wait(42)  # each logout, and the end of its session's row
+
+    monkeypatch.setattr(signals, "_hurry_until", 0.0)  # later, when it answers again
+    site.answer = good
+    logout(request_of(people.ada))
+    assert signals._hurry_until == 0.0
+
+
+def test_a_logout_has_waited_for_the_answer(site, people):
+    answered = []
+
+    def answer(subject, body):
+        answered.append(subject)
+        return {"ok": True, "conns": 0}
+
+    site.answer = answer
+    request = request_of(people.ada)
+    signals.logged_out(sender=None, request=request, user=people.ada)
+    assert answered == ["gc.ctl.disconnect"]
+
+
+def test_a_thousand_members(site, people):
+    User.objects.bulk_create(User(username="member%d" % i) for i in range(1000))
+    editors = people.editors
+    editors.user_set.set(User.objects.all())
+    told(site, 1001)  # without ada and bob, who were editors before
+    everybody = {str(pk) for pk in User.objects.values_list("pk", flat=True)}
+    with CaptureQueriesContext(connection) as queries:
+        editors.permissions.clear()
+    assert len(queries) < 6
+    assert {call[1]["user"] for call in told(site, 1003)} == everybody
+    editors.delete()
+    assert {call[1]["user"] for call in told(site, 1003)} == everybody
+
+
+def test_more_than_are_worth_telling_wait_for_the_sweep(site, people, monkeypatch, caplog):
+    monkeypatch.setattr(commit, "MOST", 2)
+    monkeypatch.setattr(changes, "MOST", 2)
+    people.editors.permissions.clear()
+    assert len(told(site)) == 2 and not caplog.records
+    people.editors.user_set.add(people.eve)
+    told(site)
+    people.editors.permissions.set([people.add])
+    assert told(site) == [] and "the next sweep" in caplog.text
+    caplog.clear()
+    with transaction.atomic():
+        for user in (people.ada, people.bob, people.eve):
+            user.save()
+    assert told(site) == again(people.ada, people.bob) and "the next sweep" in caplog.text
+
+
+def test_many_calls_are_a_few_at_a_time_and_given_up_when_nobody_answers(site):
+    site.answer = lambda subject, body: None
+    with override_settings(GATECAST={"url": site.url, "timeout": 0.3}):
+        publisher = gc.get_publisher()
+        with pytest.raises(Exception, match="1000 of 1000 calls were not carried out") as caught:
+            publisher.control_many([("revalidate", {"user": str(n)}) for n in range(1000)])
+    assert caught.value.code == "timeout"
+    assert len(site.published) < 32  # as many as are on their way, and as many again while they fail
+
+    site.published.clear()
+    site.answer = lambda subject, body: {"error": {"code": "unavailable", "message": "no"}} if json.loads(body)["user"] == "7" else {"ok": True}
+    with pytest.raises(Unavailable, match="1 of 100 calls were not carried out: no"):
+        gc.get_publisher().control_many([("revalidate", {"user": str(n)}) for n in range(100)])
+    assert len(site.published) == 100
+    gc.get_publisher().control_many([])
