@@ -44,6 +44,7 @@ type siteOptions struct {
 	serializer string            // the class of SESSION_SERIALIZER; "" = Django's own choice
 	cache      string            // CACHES["default"] as JSON; "" = Django's own choice
 	customUser bool
+	atomic     bool // ATOMIC_REQUESTS
 	secret     string
 	fallbacks  string // comma-separated
 	cookie     string // SESSION_COOKIE_NAME; "" = sessionid
@@ -72,6 +73,9 @@ func newSite(t testing.TB, o siteOptions) *site {
 	}
 	if o.customUser {
 		s.env = append(s.env, "SITE_CUSTOM_USER=1")
+	}
+	if o.atomic {
+		s.env = append(s.env, "SITE_ATOMIC=1")
 	}
 	if o.tokens != "" {
 		s.env = append(s.env, "SITE_TOKENS="+o.tokens)

@@ -476,6 +476,14 @@ func (s *socket) quiet() {
 // end reads until the socket is over.
 func (s *socket) end() *closed {
 	s.t.Helper()
+	c, err := s.tryEnd()
+	if err != nil {
+		s.t.Fatalf("user %q waits for the close: %v", s.user, err)
+	}
+	return c
+}
+
+func (s *socket) tryEnd() (*closed, error) {
 	deadline := time.Now().Add(patience)
 	last, native := "", msg(nil)
 	for {
@@ -484,9 +492,9 @@ func (s *socket) end() *closed {
 		switch {
 		case errors.As(err, &ce):
 			ce.closed.Error, ce.closed.Op = last, native
-			return &ce.closed
+			return &ce.closed, nil
 		case err != nil:
-			s.t.Fatalf("user %q waits for the close: %v", s.user, err)
+			return nil, err
 		case m.op() == "error":
 			last = m.code()
 		case m.op() == "close":

@@ -1,9 +1,10 @@
 """Pages: who am I, and say something to a group."""
 
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from gatecast.django import group_send, ticket
 
@@ -27,3 +28,12 @@ def say(request: HttpRequest, group: str) -> HttpResponse:
 def socket_ticket(request: HttpRequest) -> HttpResponse:
     """Give a ticket for one socket."""
     return JsonResponse({"ticket": ticket(request, perms=["auth.add_user", "auth.delete_user"])})
+
+
+@require_http_methods(["PUT"])
+def leave(request: HttpRequest) -> HttpResponse:
+    """Log out, and end when the body has come: the test decides when a transaction is over. A body of "no" rolls it back."""
+    logout(request)
+    if request.read() == b"no":
+        raise Http404
+    return JsonResponse({"ok": True})

@@ -59,6 +59,7 @@ elif os.environ.get("SITE_MARIADB"):
     DATABASES = {"default": {"ENGINE": "django.db.backends.mysql", "HOST": host, "PORT": int(port), "NAME": name, "USER": user}}
 else:
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["SITE_SQLITE"]}}
+DATABASES["default"]["ATOMIC_REQUESTS"] = "SITE_ATOMIC" in os.environ
 
 SESSION_COOKIE_NAME = os.environ.get("SITE_COOKIE", "sessionid")
 SESSION_ENGINE = "django.contrib.sessions.backends." + os.environ.get("SITE_ENGINE", "db")

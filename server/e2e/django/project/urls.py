@@ -9,6 +9,7 @@ urlpatterns = [
     path("", views.home),
     path("login/", LoginView.as_view()),
     path("logout/", LogoutView.as_view()),
+    path("leave/", views.leave),
     path("ticket/", views.socket_ticket),
     path("say/<str:group>/", views.say),
 ]

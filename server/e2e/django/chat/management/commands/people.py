@@ -11,11 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_user_model, login
 from django.contrib.auth.models import Group, Permission
 from django.contrib.sessions.models import Session
 from django.core.management.base import BaseCommand
 from django.db import transaction
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -59,6 +60,50 @@ class Command(BaseCommand):
             app, codename = perm.split(".")
             user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
         return {"id": str(user.pk)}
+
+    def do_crowd(self, name: str, count: int, groups: list[str] = (), perms: list[str] = ()) -> dict[str, Any]:
+        """Create many users and log each of them in."""
+        sessions = import_string(settings.SESSION_ENGINE + ".SessionStore")
+        people = []
+        for number in range(count):
+            username = f"{name}{number}"
+            user_id = self.do_create(username, "a password", groups, perms)["id"]
+            request = HttpRequest()
+            request.session = sessions()
+            login(request, self.user(username), settings.AUTHENTICATION_BACKENDS[0])
+            request.session.save()
+            people.append({"id": user_id, "name": username, "session": request.session.session_key})
+        return {"people": people}
+
+    def do_rows(self, sessions: list[str]) -> dict[str, int]:
+        """Count the rows of sessions."""
+        return {"rows": Session.objects.filter(session_key__in=sessions).count()}
+
+    def do_flush(self, session: str) -> None:
+        """End a session, as a site does that logs somebody out elsewhere."""
+        Session.objects.get(session_key=session).delete()
+
+    def do_delete(self, username: str) -> None:
+        """Delete a user."""
+        self.user(username).delete()
+
+    def do_take(self, perm: str, username: str = "", group: str = "") -> None:
+        """Take a permission from a user or a Django group."""
+        app, codename = perm.split(".")
+        permission = Permission.objects.get(content_type__app_label=app, codename=codename)
+        if username:
+            self.user(username).user_permissions.remove(permission)
+        if group:
+            Group.objects.get(name=group).permissions.remove(permission)
+
+    def do_give(self, perm: str, group: str) -> None:
+        """Give a permission to a Django group."""
+        app, codename = perm.split(".")
+        Group.objects.get_or_create(name=group)[0].permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+
+    def do_drop(self, group: str) -> None:
+        """Delete a Django group."""
+        Group.objects.get(name=group).delete()
 
     def do_set(self, username: str, **fields: Any) -> None:
         """Set fields of a user."""
