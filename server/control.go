@@ -27,12 +27,21 @@ import (
 
 // control is the body of a control verb.
 type control struct {
-	Conn    string `json:"conn,omitempty"`
-	User    string `json:"user,omitempty"`
-	Session string `json:"session,omitempty"`
-	Group   string `json:"group,omitempty"`
-	Code    int    `json:"code,omitempty"`
-	Reason  string `json:"reason,omitempty"`
+	Conn    string   `json:"conn,omitempty"`
+	User    string   `json:"user,omitempty"`
+	Users   []string `json:"users,omitempty"` // of revalidate, instead of User
+	Session string   `json:"session,omitempty"`
+	Group   string   `json:"group,omitempty"`
+	Code    int      `json:"code,omitempty"`
+	Reason  string   `json:"reason,omitempty"`
+}
+
+// users are those that the control is about.
+func (c *control) users() []string {
+	if c.User != "" {
+		return []string{c.User}
+	}
+	return c.Users
 }
 
 // controlAnswer is what a verb did, on one node or on all.
@@ -126,16 +135,16 @@ const (
 	forgetWithin = 250 * time.Millisecond // of the second that a revocation may take
 )
 
-// forget drops what this node has cached about the session or the user, and keeps the session from coming back.
+// forget drops what this node has cached about the session or the users, and keeps the session from coming back.
 func (n *Node) forget(c *control) controlAnswer {
 	if c.Session != "" {
 		c.Session = strings.ToLower(c.Session)
 		n.chain.RevokeSession(c.Session, revokedFor)
 		n.revoked.session(c.Session)
 	}
-	if c.User != "" {
-		n.chain.ForgetUser(c.User)
-		n.revoked.user(c.User)
+	for _, user := range c.users() {
+		n.chain.ForgetUser(user)
+		n.revoked.user(user)
 	}
 	return controlAnswer{OK: true}
 }
@@ -201,7 +210,7 @@ func (n *Node) Ask(ctx context.Context, verb string, body []byte) ([]byte, error
 	case "disconnect":
 		return json.Marshal(n.disconnect(&c))
 	case "revalidate":
-		return json.Marshal(n.revalidateUser(ctx, &c))
+		return json.Marshal(n.revalidateUsers(ctx, &c))
 	case "group_add":
 		return json.Marshal(n.addForBackend(ctx, &c))
 	case "group_discard":

@@ -19,6 +19,7 @@ type loopback struct {
 	count   map[string]int
 	down    bool
 	natives []broker.NativeUser
+	asked   []string // verbs of AskAll
 
 	onTheWay *broker.Message // published, and delivered by Settle; nil = nothing
 }
@@ -129,6 +130,9 @@ func (b *loopback) Settle(context.Context) error {
 }
 
 func (b *loopback) AskAll(ctx context.Context, verb string, body []byte) ([]broker.Answer, error) {
+	b.mu.Lock()
+	b.asked = append(b.asked, verb)
+	b.mu.Unlock()
 	answer, err := b.node.Ask(ctx, verb, body)
 	return []broker.Answer{{Node: b.Name(), Body: answer, Err: err}}, nil
 }

@@ -15,12 +15,12 @@ import (
 // A login is looked at again when the backend says so (revalidate), every authn.revalidate (sweep), and when the
 // grants of config.toml change (regrant). Each ends in renew, or in 4401.
 
-// revalidateUser looks again at the logins of a user on this node.
-func (n *Node) revalidateUser(ctx context.Context, c *control) controlAnswer {
+// revalidateUsers looks again at the logins of users on this node.
+func (n *Node) revalidateUsers(ctx context.Context, c *control) controlAnswer {
 	n.forget(c)
-	conns, unsure := n.recheck(ctx, n.loginsOf(c.User), true)
+	conns, unsure := n.recheck(ctx, n.loginsOf(c.users()), true)
 	if unsure {
-		return controlAnswer{Code: wire.CodeUnavailable, Message: "the login cannot be looked at now; the next sweep will"}
+		return controlAnswer{Code: wire.CodeUnavailable, Message: "a login cannot be looked at now; the next sweep will"}
 	}
 	return controlAnswer{OK: true, Conns: conns}
 }
@@ -106,13 +106,17 @@ func (n *Node) loginsFrom(from, size uint32) (part []held, more bool) {
 	return slices.Concat(parts...), slices.Contains(mores, true)
 }
 
-// loginsOf returns the logins of a user on this node, by socket and by NATS.
-func (n *Node) loginsOf(user string) []held {
+// loginsOf returns the logins of users on this node, by socket and by NATS.
+func (n *Node) loginsOf(users []string) []held {
+	want := make(map[string]bool, len(users))
+	for _, user := range users {
+		want[user] = true
+	}
 	parts := make([][]held, len(n.owners))
 	ok := n.onLoops(func(o *owner) {
 		seen := make(map[uint32]bool)
 		for _, c := range o.loggedIn() {
-			if string(o.logins.user(c.login)) == user && !seen[c.login] {
+			if want[string(o.logins.user(c.login))] && !seen[c.login] {
 				seen[c.login] = true
 				parts[o.loop.Index()] = append(parts[o.loop.Index()], o.logins.hold(c.login))
 			}
@@ -121,7 +125,7 @@ func (n *Node) loginsOf(user string) []held {
 	if !ok {
 		return nil
 	}
-	return append(slices.Concat(parts...), n.nativeLogins(func(id *authn.Identity) bool { return id.ID == user })...)
+	return append(slices.Concat(parts...), n.nativeLogins(func(id *authn.Identity) bool { return want[id.ID] })...)
 }
 
 // nativeLogins returns those logins of native users that want chooses.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -54,14 +55,38 @@ func CheckCall(verb string, body []byte) error {
 	case "disconnect":
 		return checkDisconnect(body)
 	case "revalidate":
-		obj, err := decodeObject(body, "user")
-		if err != nil {
-			return err
-		}
+		return checkRevalidate(body)
+	}
+	return badRequest("unknown call %q", verb)
+}
+
+// maxUsers is of one revalidate: what every node can look at within its two seconds.
+const maxUsers = 1000
+
+func checkRevalidate(body []byte) error {
+	obj, err := decodeObject(body, "user", "users")
+	if err != nil {
+		return err
+	}
+	users, err := obj.texts("users")
+	if err != nil {
+		return err
+	}
+	if users == nil {
 		_, err = obj.required("user")
 		return err
 	}
-	return badRequest("unknown call %q", verb)
+	switch user, err := obj.text("user"); {
+	case err != nil:
+		return err
+	case user != "":
+		return badRequest("give only one of user, users")
+	case len(users) == 0 || len(users) > maxUsers:
+		return badRequest("field \"users\" has %d users; give 1 to %d", len(users), maxUsers)
+	case slices.Contains(users, ""):
+		return badRequest("field \"users\" has a user without an id")
+	}
+	return nil
 }
 
 func checkDisconnect(body []byte) error {

@@ -135,8 +135,13 @@ func TestCalls(t *testing.T) {
 		{"disconnect", `{"user":"42","code":4401.0}`, `field \"code\"…`},
 		{"disconnect", `{"user":"42","reason":"` + strings.Repeat("é", 62) + `"}`, `field \"reason\" has 124 bytes, a close frame holds 123`},
 		{"revalidate", `{"user":"42"}`, ""},
+		{"revalidate", `{"users":["42","43"]}`, ""},
+		{"revalidate", `{"users":[]}`, `field \"users\" has 0 users; give 1 to 1000`},
+		{"revalidate", `{"users":["42",""]}`, `field \"users\" has a user without an id`},
+		{"revalidate", `{"users":[42]}`, `field \"users\" must be a list of strings`},
+		{"revalidate", `{"user":"42","users":["43"]}`, `give only one of user, users`},
 		{"revalidate", `{}`, `field \"user\" is missing`},
-		{"revalidate", `{"user":"42","code":4401}`, `unknown field \"code\"; there are user`},
+		{"revalidate", `{"user":"42","code":4401}`, `unknown field \"code\"; there are user, users`},
 	} {
 		n := &fakeNode{}
 		w := do(newTestServer(t, n), "POST /api/v1/"+tt.verb, "admin-key", tt.body)
@@ -310,6 +315,7 @@ func FuzzCallBody(f *testing.F) {
 	f.Add("disconnect", []byte(`{"user":"42","code":4410,"reason":"x"}`))
 	f.Add("group_add", []byte(`{"group":"a","conn":"c1"}`))
 	f.Add("revalidate", []byte(`{"user":"42"}`))
+	f.Add("revalidate", []byte(`{"users":["42","43"]}`))
 	f.Fuzz(func(t *testing.T, verb string, body []byte) {
 		var e *Error
 		if err := CheckCall(verb, body); err != nil && !errors.As(err, &e) {

@@ -125,6 +125,13 @@ def disconnect_body(user=None, session=None, conn=None, code=None, reason=None):
     return body
 
 
+def revalidate_body(user):
+    if not isinstance(user, (list, tuple)):
+        return one_of(user=user)
+    users = [one_of(user=one)["user"] for one in user]
+    return {"users": users} if len(users) != 1 else {"user": users[0]}
+
+
 def member_body(group, user=None, conn=None):
     check_name(group)
     return {"group": group, **one_of(user=user, conn=conn)}
@@ -233,15 +240,15 @@ class AsyncPublisher:
         return await self._control("group_discard", member_body(group, user, conn), timeout)
 
     async def revalidate(self, user, *, timeout=None):
-        """Look at a user's logins again, after a change of rights."""
-        return await self._control("revalidate", one_of(user=user), timeout)
+        """Look at the logins of a user again, after a change of rights; or of a list of up to 1,000 users."""
+        return await self._control("revalidate", revalidate_body(user), timeout)
 
     async def control_many(self, calls, *, timeout=30.0):
         """Many calls of disconnect and revalidate, each (name, its arguments), a few at a time. timeout is for all of them together.
 
         It gives up when as many have failed as are on their way at once, and raises the first failure.
         """
-        calls = [(verb, disconnect_body(**options) if verb == "disconnect" else one_of(**options)) for verb, options in calls]
+        calls = [(verb, disconnect_body(**options) if verb == "disconnect" else revalidate_body(**options)) for verb, options in calls]
         turns, rest, failures, done = self._turns_here(), iter(calls), [], 0
 
         async def some():

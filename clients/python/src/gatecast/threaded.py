@@ -11,7 +11,7 @@ import weakref
 
 from .errors import Timeout, Unavailable
 from .names import escape, group_name
-from .publisher import AsyncPublisher, Encoded, disconnect_body, drop_socket, encode, headers_for, member_body
+from .publisher import AsyncPublisher, Encoded, disconnect_body, drop_socket, encode, headers_for, member_body, revalidate_body
 
 log = logging.getLogger("gatecast")
 
@@ -98,7 +98,8 @@ class Publisher:
         return self._run("group_discard", group, user=user, conn=conn, timeout=timeout)
 
     def revalidate(self, user, *, timeout=None, wait=True):
-        """Look at a user's logins again, after a change of rights."""
+        """Look at the logins of a user again, after a change of rights; or of a list of up to 1,000 users."""
+        revalidate_body(user)
         return self._run("revalidate", user, wait_for=wait, timeout=timeout)
 
     def control_many(self, calls, *, timeout=30.0, wait=True):

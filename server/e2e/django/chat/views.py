@@ -1,5 +1,7 @@
 """Pages: who am I, and say something to a group."""
 
+import time
+
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -33,7 +35,8 @@ def socket_ticket(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["PUT"])
 def leave(request: HttpRequest) -> HttpResponse:
     """Log out, and end when the body has come: the test decides when a transaction is over. A body of "no" rolls it back."""
+    began = time.time()
     logout(request)
     if request.read() == b"no":
         raise Http404
-    return JsonResponse({"ok": True})
+    return JsonResponse({"began": began})

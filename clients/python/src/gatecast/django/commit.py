@@ -14,6 +14,7 @@ from . import _user_id, get_publisher
 log = logging.getLogger("gatecast")
 
 MOST = 5000  # calls of one transaction, or users of one change: a sweep looks at more of them sooner than they are told one by one
+AT_ONCE = 500  # users of one call, of which a node takes 1,000
 _ROBUST = {"robust": True} if django.VERSION >= (4, 2) else {}
 
 
@@ -37,11 +38,19 @@ def after_commit(using, find):
                 return
             told.update(calls)
             if fresh:
-                get_publisher().control_many(fresh, wait=False)
+                get_publisher().control_many(list(merged(fresh)), wait=False)
         except Exception:
             log.exception("a change of logins was committed and not told: sockets may stay as they are until the next sweep")
 
     transaction.on_commit(tell, using=using, **_ROBUST)
+
+
+def merged(calls):
+    """The same calls, with those of revalidate in as few as may be."""
+    users = [arguments["user"] for name, arguments in calls if name == "revalidate"]
+    for i in range(0, len(users), AT_ONCE):
+        yield "revalidate", {"user": users[i : i + AT_ONCE]}
+    yield from (call for call in calls if call[0] != "revalidate")
 
 
 def revalidate_users(keys, using):

@@ -11,12 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model, login
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, Permission
 from django.contrib.sessions.models import Session
 from django.core.management.base import BaseCommand
 from django.db import transaction
-from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -51,28 +51,37 @@ class Command(BaseCommand):
         """Find a user by name."""
         return get_user_model().objects.get(username=username)
 
+    def permission(self, perm: str) -> Permission:
+        """Find a permission by "app.codename"."""
+        app, codename = perm.split(".")
+        return Permission.objects.get(content_type__app_label=app, codename=codename)
+
     def do_create(self, username: str, password: str, groups: list[str] = (), perms: list[str] = (), **flags: bool) -> dict[str, str]:
         """Create a user in groups, with permissions ("app.codename") and flags such as is_staff."""
         user = get_user_model().objects.create_user(username, password=password, **flags)
         for name in groups:
             user.groups.add(Group.objects.get_or_create(name=name)[0])
         for perm in perms:
-            app, codename = perm.split(".")
-            user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+            user.user_permissions.add(self.permission(perm))
         return {"id": str(user.pk)}
 
     def do_crowd(self, name: str, count: int, groups: list[str] = (), perms: list[str] = ()) -> dict[str, Any]:
-        """Create many users and log each of them in."""
-        sessions = import_string(settings.SESSION_ENGINE + ".SessionStore")
+        """Create many users, each with a session as login() makes it."""
+        model, store = get_user_model(), import_string(settings.SESSION_ENGINE + ".SessionStore")
+        users = [model(username=f"{name}{number}", password=make_password("a password")) for number in range(count)]
+        model.objects.bulk_create(users)
+        for group in groups:
+            Group.objects.get_or_create(name=group)[0].user_set.add(*users)
+        for perm in perms:
+            self.permission(perm).user_set.add(*users)
         people = []
-        for number in range(count):
-            username = f"{name}{number}"
-            user_id = self.do_create(username, "a password", groups, perms)["id"]
-            request = HttpRequest()
-            request.session = sessions()
-            login(request, self.user(username), settings.AUTHENTICATION_BACKENDS[0])
-            request.session.save()
-            people.append({"id": user_id, "name": username, "session": request.session.session_key})
+        for user in users:
+            session = store()
+            session.update(
+                {SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0], HASH_SESSION_KEY: user.get_session_auth_hash()}
+            )
+            session.create()
+            people.append({"id": str(user.pk), "name": user.username, "session": session.session_key})
         return {"people": people}
 
     def do_rows(self, sessions: list[str]) -> dict[str, int]:
@@ -89,21 +98,14 @@ class Command(BaseCommand):
 
     def do_take(self, perm: str, username: str = "", group: str = "") -> None:
         """Take a permission from a user or a Django group."""
-        app, codename = perm.split(".")
-        permission = Permission.objects.get(content_type__app_label=app, codename=codename)
         if username:
-            self.user(username).user_permissions.remove(permission)
+            self.user(username).user_permissions.remove(self.permission(perm))
         if group:
-            Group.objects.get(name=group).permissions.remove(permission)
+            Group.objects.get(name=group).permissions.remove(self.permission(perm))
 
     def do_give(self, perm: str, group: str) -> None:
         """Give a permission to a Django group."""
-        app, codename = perm.split(".")
-        Group.objects.get_or_create(name=group)[0].permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-
-    def do_drop(self, group: str) -> None:
-        """Delete a Django group."""
-        Group.objects.get(name=group).delete()
+        Group.objects.get_or_create(name=group)[0].permissions.add(self.permission(perm))
 
     def do_set(self, username: str, **fields: Any) -> None:
         """Set fields of a user."""

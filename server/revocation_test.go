@@ -1,0 +1,56 @@
+package server
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestARevocationIsKnownEverywhereBeforeAConnEnds(t *testing.T) {
+	n, b := startAlone(t, testConfig(t, "auto"))
+	for body, want := range map[[2]string][]string{
+		{"disconnect", `{"session":"` + sessionHash("42") + `"}`}: {"forget", "disconnect"},
+		{"disconnect", `{"user":"42"}`}:                           {"forget", "disconnect"},
+		{"disconnect", `{"conn":"42"}`}:                           {"disconnect"}, // its login stays good
+		{"revalidate", `{"user":"42"}`}:                           {"forget", "revalidate"},
+		{"group_discard", `{"group":"a","user":"42"}`}:            {"group_discard"},
+	} {
+		b.mu.Lock()
+		b.asked = nil
+		b.mu.Unlock()
+		n.Call(t.Context(), body[0], []byte(body[1]))
+		b.mu.Lock()
+		if !slices.Equal(b.asked, want) {
+			t.Errorf("%s %s asked every node %v, want %v", body[0], body[1], b.asked, want)
+		}
+		b.mu.Unlock()
+	}
+}
+
+func TestASessionIsRefusedWhileItsConnsAreStillOpen(t *testing.T) {
+	bothModes(t, func(t *testing.T, mode string) {
+		n, _ := startAlone(t, testConfig(t, mode))
+		s := dial(t, n, "/ws", "42")
+		s.want(`{"op":"welcome"}`)
+		if _, err := n.Ask(t.Context(), verbForget, []byte(`{"session":"`+sessionHash("42")+`"}`)); err != nil {
+			t.Fatal(err)
+		}
+		dial(t, n, "/ws", "42").wantClose(4401)
+		s.send(`{"op":"ping","id":1}`)
+		s.want(`{"op":"ok","id":1}`)
+	})
+}
+
+func TestManyUsersAreRevalidatedByOneCall(t *testing.T) {
+	n, b := startAlone(t, testConfig(t, "auto"))
+	for _, user := range []string{"42", "42", "43", "44"} {
+		dial(t, n, "/ws", user).want(`{"op":"welcome"}`)
+	}
+	if got, want := string(n.Call(t.Context(), "revalidate", []byte(`{"users":["42","43","45"]}`))), `{"ok":true,"conns":3}`; got != want {
+		t.Fatalf("revalidate answered %s, want %s", got, want)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if want := []string{"forget", "revalidate"}; !slices.Equal(b.asked, want) {
+		t.Errorf("it asked every node %v, want %v", b.asked, want)
+	}
+}
