@@ -50,12 +50,58 @@ type siteOptions struct {
 	cookie     string // SESSION_COOKIE_NAME; "" = sessionid
 	tokens     string // TOKEN_PREFIX of knox, "-" = none; "" = neither DRF nor knox
 	nats       string // "nats://host:port" of the node whose ingress the views use
+	database   string // as newDatabase gave it; "" = one of the site's own
+	prefix     string // user_prefix of its users
+	apps       string // third-party logins, comma-separated: allauth, otp, jwt
+	served     bool   // the command site takes the place of people: it serves the pages too, so serve is not to be called
 }
 
-const siteSecret = "e2e-site-secret-key-0123456789-0123456789-0123456789"
+const (
+	siteSecret = "e2e-site-secret-key-0123456789-0123456789-0123456789"
+	siteJWTKey = "e2e-site-jwt-key-0123456789-0123456789-0123456789" // SIGNING_KEY of SimpleJWT
+)
 
 // newSite migrates a fresh database and starts the people command; serve starts the web server.
 func newSite(t testing.TB, o siteOptions) *site {
+	t.Helper()
+	s := plan(t, o)
+	if o.database == "" {
+		s.manage("migrate", "-v0")
+	}
+	if strings.Contains(o.cache, "DatabaseCache") {
+		s.manage("createcachetable")
+	}
+	if o.served {
+		s.people = startOrders(t, s.command("manage.py", "site", s.addr))
+	} else {
+		s.people = startOrders(t, s.command("manage.py", "people"))
+	}
+	return s
+}
+
+// newDatabase migrates a fresh database for several sites of the same release, users and apps.
+func newDatabase(t testing.TB, o siteOptions) string {
+	t.Helper()
+	o.database = databaseOf(t, &o)
+	plan(t, o).manage("migrate", "-v0")
+	return o.database
+}
+
+// databaseOf makes an empty database and says where it is, in the site's own words.
+func databaseOf(t testing.TB, o *siteOptions) string {
+	t.Helper()
+	if o.mariadb != nil {
+		host, port, _ := net.SplitHostPort(o.mariadb.Addr)
+		return "SITE_MARIADB=" + strings.Join([]string{host, port, o.mariadb.CreateDatabase(t), "root"}, ",")
+	}
+	if o.postgres != nil {
+		return fmt.Sprintf("SITE_POSTGRES=127.0.0.1,%d,%s,postgres,none", o.postgres.Port, o.postgres.CreateDatabase(t))
+	}
+	return "SITE_SQLITE=" + filepath.Join(scratch(t), "site.sqlite3")
+}
+
+// plan is a site of which nothing runs yet.
+func plan(t testing.TB, o siteOptions) *site {
 	t.Helper()
 	o.secret, o.engine = cmp.Or(o.secret, siteSecret), cmp.Or(o.engine, "db")
 	s := &site{t: t, opts: o, python: venvPython(t, o.release), addr: freeAddr(t), log: newLogs()}
@@ -69,6 +115,9 @@ func newSite(t testing.TB, o siteOptions) *site {
 		"SITE_NATS=" + o.nats,
 		"SITE_NATS_TOKEN=" + serviceToken,
 		"SITE_COOKIE=" + cmp.Or(o.cookie, "sessionid"),
+		"SITE_PREFIX=" + o.prefix,
+		"SITE_APPS=" + o.apps,
+		"SITE_JWT_KEY=" + siteJWTKey,
 		"DJANGO_SETTINGS_MODULE=project.settings",
 	}
 	if o.customUser {
@@ -80,19 +129,10 @@ func newSite(t testing.TB, o siteOptions) *site {
 	if o.tokens != "" {
 		s.env = append(s.env, "SITE_TOKENS="+o.tokens)
 	}
-	if o.mariadb != nil {
-		host, port, _ := net.SplitHostPort(o.mariadb.Addr)
-		s.env = append(s.env, "SITE_MARIADB="+strings.Join([]string{host, port, o.mariadb.CreateDatabase(t), "root"}, ","))
-	} else if o.postgres != nil {
-		s.env = append(s.env, fmt.Sprintf("SITE_POSTGRES=127.0.0.1,%d,%s,postgres,none", o.postgres.Port, o.postgres.CreateDatabase(t)))
-	} else {
-		s.env = append(s.env, "SITE_SQLITE="+filepath.Join(scratch(t), "site.sqlite3"))
+	if o.database == "" {
+		o.database = databaseOf(t, &o)
 	}
-	s.manage("migrate", "-v0")
-	if strings.Contains(o.cache, "DatabaseCache") {
-		s.manage("createcachetable")
-	}
-	s.people = startOrders(t, s.command("manage.py", "people"))
+	s.env = append(s.env, o.database)
 	return s
 }
 
@@ -167,18 +207,23 @@ func derived(secret string) map[string]string {
 // gatecastConf is the config the site's own gatecast_keys command prints, as dotted keys.
 func (s *site) gatecastConf() conf {
 	s.t.Helper()
-	printed := s.manage("gatecast_keys", "--with-database-password")
-	var tree map[string]any
-	if err := toml.Unmarshal([]byte(printed), &tree); err != nil {
-		s.t.Fatalf("gatecast_keys printed no TOML: %v\n%s", err, printed)
-	}
-	flat := conf{}
-	flatten(flat, "", tree)
+	flat := printedConf(s.t, s.manage("gatecast_keys", "--with-database-password"))
 	for name, want := range derived(s.opts.secret) {
 		if got := flat["authn.django."+name]; got != want {
 			s.t.Errorf("gatecast_keys printed %s = %v, want %v", name, got, want)
 		}
 	}
+	return flat
+}
+
+func printedConf(t testing.TB, printed string) conf {
+	t.Helper()
+	var tree map[string]any
+	if err := toml.Unmarshal([]byte(printed), &tree); err != nil {
+		t.Fatalf("gatecast_keys printed no TOML: %v\n%s", err, printed)
+	}
+	flat := conf{}
+	flatten(flat, "", tree)
 	return flat
 }
 
@@ -237,6 +282,20 @@ func (b *browser) post(path string, form url.Values) string {
 	return string(body)
 }
 
+// fill fetches a page with a form and posts it, with the CSRF token of the page.
+func (b *browser) fill(path string, form url.Values) string {
+	b.s.t.Helper()
+	m := csrfField.FindStringSubmatch(b.get(path))
+	if m == nil {
+		b.s.t.Fatalf("the page %s has no CSRF field", path)
+	}
+	form.Set("csrfmiddlewaretoken", m[1])
+	return b.post(path, form)
+}
+
+// session is the session cookie's value.
+func (b *browser) session() string { return b.cookie(cmp.Or(b.s.opts.cookie, "sessionid")) }
+
 func (b *browser) cookie(name string) string {
 	for _, c := range b.client.Jar.Cookies(&url.URL{Scheme: "http", Host: b.s.addr, Path: "/"}) {
 		if c.Name == name {
@@ -249,12 +308,8 @@ func (b *browser) cookie(name string) string {
 // login fills in the site's form and returns the session cookie's value.
 func (b *browser) login(username, password string) string {
 	b.s.t.Helper()
-	m := csrfField.FindStringSubmatch(b.get("/login/"))
-	if m == nil {
-		b.s.t.Fatal("the login page has no CSRF field")
-	}
-	b.post("/login/", url.Values{"username": {username}, "password": {password}, "csrfmiddlewaretoken": {m[1]}})
-	session := b.cookie(cmp.Or(b.s.opts.cookie, "sessionid"))
+	b.fill("/login/", url.Values{"username": {username}, "password": {password}})
+	session := b.session()
 	if session == "" {
 		b.s.t.Fatalf("login of %s set no session cookie", username)
 	}

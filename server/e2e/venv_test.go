@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,10 +42,23 @@ func (r release) requirements() string {
 	return filepath.Join(repoRoot(), "server/e2e/django/requirements", r.name+".txt")
 }
 
-var releases = []release{
-	{name: "4.2", min: 8, max: 12},
+// djangos are the releases that logins are tried on. 3.2 promises Python 3.10 at most and runs on 3.11, which Debian has. pylibmc has no wheels beyond
+// that, so the two oldest stay there.
+var djangos = []release{
+	{name: "3.2", min: 9, max: 11},
+	{name: "4.2", min: 9, max: 11},
+	{name: "5.1", min: 10, max: 13},
 	{name: "5.2", min: 10, max: 14},
 	{name: "6", min: 12, max: 14},
+}
+
+// releases are those that everything else is tried on.
+var releases = []release{djangos[1], djangos[3], djangos[4]}
+
+// from tells whether the release is this version of Django, or a later one.
+func (r release) from(version float64) bool {
+	v, err := strconv.ParseFloat(r.name, 64)
+	return err == nil && v >= version
 }
 
 // python is an interpreter that can make virtual environments.

@@ -32,7 +32,13 @@ if os.environ.get("SITE_TOKENS"):
     REST_KNOX = {"TOKEN_PREFIX": os.environ["SITE_TOKENS"]} if os.environ["SITE_TOKENS"] != "-" else {}
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
 
 if os.environ.get("SITE_CUSTOM_USER"):
     INSTALLED_APPS.append("accounts")
@@ -72,6 +78,21 @@ if os.environ.get("SITE_CACHE"):
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 
+# Third-party logins, as their installation guides have them.
+APPS = os.environ.get("SITE_APPS", "").split(",")
+if "otp" in APPS:
+    INSTALLED_APPS += ["django_otp", "django_otp.plugins.otp_static"]
+    MIDDLEWARE += ["django_otp.middleware.OTPMiddleware"]
+    OTP_STATIC_THROTTLE_FACTOR = 0  # the right token may follow a wrong one at once
+if "allauth" in APPS:
+    INSTALLED_APPS += ["allauth", "allauth.account", "allauth.mfa"]
+    MIDDLEWARE += ["allauth.account.middleware.AccountMiddleware"]
+    AUTHENTICATION_BACKENDS += ["allauth.account.auth_backends.AuthenticationBackend"]
+    ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+if "jwt" in APPS:
+    SIMPLE_JWT = {"SIGNING_KEY": os.environ["SITE_JWT_KEY"]}
+
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
 LANGUAGE_CODE = "en-us"
@@ -84,6 +105,7 @@ GATECAST = {
     "url": os.environ.get("SITE_NATS", "nats://127.0.0.1:4222"),
     "user": "app",
     "token": os.environ.get("SITE_NATS_TOKEN", ""),
+    "user_prefix": os.environ.get("SITE_PREFIX", ""),
 }
 
 LOGGING = {

@@ -4,6 +4,7 @@ import os
 from importlib import import_module
 from urllib.parse import quote
 
+import django
 from django.conf import settings
 from django.db import connections, router
 
@@ -107,7 +108,8 @@ class Project:
         if self.legacy_sha1:
             self.values.update(derive_legacy_keys(settings.SECRET_KEY, store.__name__))
             self.comments["legacy_session_key"] = "let in what Django before 3.1 signed; take them out when those sessions have ended"
-        self.fallbacks = [derive_keys(secret, salt) for secret in getattr(settings, "SECRET_KEY_FALLBACKS", [])]
+        if django.VERSION >= (4, 1):  # an older one does not look at the setting, and a login by an old key is none there
+            self.fallbacks = [derive_keys(secret, salt) for secret in settings.SECRET_KEY_FALLBACKS]
 
     def _database(self, store):
         from django.contrib.auth import get_user_model

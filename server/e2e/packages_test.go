@@ -1,0 +1,177 @@
+package e2e
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestPackages: the logins of packages that sites use beside Django's own, each made by the package's own views or code: the second step of django-otp,
+// django-allauth with its check of addresses and its MFA, SimpleJWT, and the tokens of Django REST framework and knox.
+func TestPackages(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	for _, r := range djangos {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			testPackages(t, r)
+		})
+	}
+}
+
+func testPackages(t *testing.T, r release) {
+	nats, knox := freeAddr(t), 5
+	if !r.from(5.0) {
+		knox = 4
+	}
+	s := newSite(t, siteOptions{release: r, apps: "otp,allauth,jwt", tokens: "-", nats: "nats://" + nats, served: true})
+	printed := s.gatecastConf()
+	if backends := printed["authn.django.backends"]; !slices.Contains(backends.([]any), any("allauth.account.auth_backends.AuthenticationBackend")) {
+		t.Errorf("gatecast_keys prints the backends %v, want allauth's among them", backends)
+	}
+	c := conf{
+		"broker.listen": nats, "authn.chain": []string{"django", "django:otp", "django:mfa", "token", "jwt"}, "authn.carriers": []string{"cookie", "header"},
+		"authn.revalidate": "1s", "authn.cache_ttl": "30s",
+		"authn.token.kinds": []string{"drf", "knox"}, "authn.token.knox_version": knox,
+		"authn.jwt.secret": siteJWTKey, "authn.jwt.user_claim": "user_id",
+		// The same sessions under other cookies, where a second step is asked for.
+		"authn.django.sites.otp.require_session_keys": []string{"otp_device_id"}, "authn.django.sites.mfa.require_auth_methods": []string{"mfa"},
+	}
+	for _, site := range []string{"otp", "mfa"} {
+		for k, v := range printed {
+			c[strings.Replace(k, "authn.django.", "authn.django.sites."+site+".", 1)] = v
+		}
+		c["authn.django.sites."+site+".cookie_name"] = site + "id"
+	}
+	n := startNode(t, "a", c.over(printed))
+	dir := t.TempDir()
+	n.conf.write(t, dir)
+
+	under := func(cookie, session string) header {
+		return header{"Cookie: " + cookie + "=" + session, "Origin: http://" + n.addr}
+	}
+	refused := func(t *testing.T, h header, reason string) {
+		t.Helper()
+		line := n.logs.len()
+		refusedClose(t, n, "/ws", h, 4401, "unauthorized")
+		n.logs.waitLine(t, line, "handshake refused", `"reason":"`+reason+`"`)
+	}
+	says := func(t *testing.T, code int, cookie, session string, words ...string) {
+		t.Helper()
+		got, out := cli(t, dir, "session", "check", cookie+"="+session, "-config", "config.toml")
+		if got != code || !containsAll(out, words) {
+			t.Errorf("session check: exit %d, want %d and the words %q\n%s", got, code, words, out)
+		}
+	}
+	const second = "has given the password and not yet the second factor"
+
+	t.Run("django-otp", func(t *testing.T) {
+		id := s.create("olga", password, nil)
+		paper, _ := s.people.do(map[string]any{"do": "otp", "username": "olga"})["token"].(string)
+		b := s.browser()
+		session := b.login("olga", password)
+		dial(t, n, under("sessionid", session)).leave() // who does not ask for it
+		for range 2 {
+			refused(t, under("otpid", session), "second_step_missing")
+			says(t, 1, "otpid", session, "second_step_missing", "otp_device_id", second)
+			b.fill("/otp/", url.Values{"otp_token": {"wrong"}})
+			session = b.session()
+		}
+		b.fill("/otp/", url.Values{"otp_token": {paper}})
+		session = b.session()
+		open := dial(t, n, under("otpid", session))
+		if open.user != id {
+			t.Errorf("welcome says user %q, want %q", open.user, id)
+		}
+		says(t, 0, "otpid", session, `accepted: user "`+id+`"`)
+		b.logout()
+		open.wantClosed(4401)
+		refused(t, under("otpid", session), "revoked")
+	})
+
+	t.Run("allauth", func(t *testing.T) {
+		id := s.create("alma", password, map[string]any{"email": "alma@example.com"})
+		login := func() (*browser, string) {
+			b := s.browser()
+			b.fill("/accounts/login/", url.Values{"login": {"alma"}, "password": {password}})
+			return b, b.session()
+		}
+		_, session := login()
+		if session != "" { // allauth keeps there what it waits for
+			refused(t, under("sessionid", session), "no_login")
+			says(t, 1, "sessionid", session, "a good session, but nobody is logged in with it", "no login")
+		}
+		s.people.do(map[string]any{"do": "verify", "username": "alma"})
+		_, session = login()
+		open := dial(t, n, under("sessionid", session))
+		if open.user != id {
+			t.Errorf("welcome says user %q, want %q", open.user, id)
+		}
+		says(t, 0, "sessionid", session, `accepted: user "`+id+`"`)
+		refused(t, under("mfaid", session), "second_step_missing")
+		says(t, 1, "mfaid", session, "second_step_missing", "mfa", second)
+
+		code, _ := s.people.do(map[string]any{"do": "mfa", "username": "alma"})["code"].(string)
+		b, session := login()
+		for _, cookie := range []string{"sessionid", "mfaid"} {
+			refused(t, under(cookie, session), "no_login")
+			says(t, 1, cookie, session, "a good session, but nobody is logged in with it")
+		}
+		b.fill("/accounts/2fa/authenticate/", url.Values{"code": {code}})
+		session = b.session()
+		withMFA := dial(t, n, under("mfaid", session))
+		if withMFA.user != id {
+			t.Errorf("welcome says user %q, want %q", withMFA.user, id)
+		}
+		says(t, 0, "mfaid", session, `accepted: user "`+id+`"`)
+		b.fill("/accounts/logout/", url.Values{})
+		withMFA.wantClosed(4401)
+		refused(t, under("mfaid", session), "revoked")
+		open.quiet()
+		s.people.do(map[string]any{"do": "password", "username": "alma", "password": "another-" + password})
+		s.people.do(map[string]any{"do": "revalidate", "username": "alma"})
+		open.wantClosed(4401)
+	})
+
+	t.Run("SimpleJWT", func(t *testing.T) {
+		id := s.create("jan", password, nil)
+		post := func(path string, form url.Values) (access, refresh string) {
+			res, err := adminClient.PostForm("http://"+s.addr+path, form)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			body, err := io.ReadAll(res.Body)
+			var tokens struct{ Access, Refresh string }
+			if err != nil || res.StatusCode != http.StatusOK || json.Unmarshal(body, &tokens) != nil {
+				t.Fatalf("POST %s: %d %v %s", path, res.StatusCode, err, body)
+			}
+			return tokens.Access, tokens.Refresh
+		}
+		access, refresh := post("/jwt/", url.Values{"username": {"jan"}, "password": {password}})
+		wantUser(t, n, access, id).leave()
+		again, _ := post("/jwt/refresh/", url.Values{"refresh": {refresh}})
+		wantUser(t, n, again, id).leave()
+		wantReason(t, n, refresh, "bad_token_type")
+		wantReason(t, n, access[:len(access)-4]+"AAAA", "bad_signature")
+	})
+
+	for _, kind := range []string{"drf", "knox"} {
+		t.Run(kind, func(t *testing.T) {
+			id := s.create(kind, password, nil)
+			token, _ := s.people.do(map[string]any{"do": "token", "username": kind, "kind": kind})["token"].(string)
+			open := dial(t, n, scheme("Token", token))
+			if open.user != id {
+				t.Errorf("welcome says user %q, want %q", open.user, id)
+			}
+			refused(t, scheme("Token", token[:len(token)-1]+flip(token[len(token)-1])), "unknown_token")
+			s.people.do(map[string]any{"do": "drop_tokens", "username": kind, "kind": kind})
+			open.wantClosed(4401)
+			refused(t, scheme("Token", token), "unknown_token")
+		})
+	}
+}
