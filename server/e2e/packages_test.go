@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestPackages: the logins of packages that sites use beside Django's own, each made by the package's own views or code: the second step of django-otp,
@@ -71,19 +72,21 @@ func testPackages(t *testing.T, r release) {
 
 	t.Run("django-otp", func(t *testing.T) {
 		id := s.create("olga", password, nil)
-		paper, _ := s.people.do(map[string]any{"do": "otp", "username": "olga"})["token"].(string)
+		paper := s.people.do(map[string]any{"do": "otp", "username": "olga"})
+		device, token := paper["device"].(string), paper["token"].(string)
 		b := s.browser()
 		session := b.login("olga", password)
 		dial(t, n, under("sessionid", session)).leave() // who does not ask for it
 		for range 2 {
 			refused(t, under("otpid", session), "second_step_missing")
 			says(t, 1, "otpid", session, "second_step_missing", "otp_device_id", second)
-			b.fill("/otp/", url.Values{"otp_token": {"wrong"}})
+			b.fill("/otp/", url.Values{"otp_device": {device}, "otp_token": {"wrong"}})
 			session = b.session()
 		}
-		b.fill("/otp/", url.Values{"otp_token": {paper}})
+		b.fill("/otp/", url.Values{"otp_device": {device}, "otp_token": {token}})
 		session = b.session()
-		open := dial(t, n, under("otpid", session))
+		// The session is the same, and refusals are remembered for a second.
+		open := admitted(t, n, under("otpid", session))
 		if open.user != id {
 			t.Errorf("welcome says user %q, want %q", open.user, id)
 		}
@@ -174,4 +177,16 @@ func testPackages(t *testing.T, r release) {
 			refused(t, scheme("Token", token), "unknown_token")
 		})
 	}
+}
+
+// admitted dials until it is let in.
+func admitted(t *testing.T, n *node, h header) (s *socket) {
+	t.Helper()
+	eventually(t, patience, func() string { return "the login is refused on and on" }, func() bool {
+		s = dialRaw(t, n, "/ws", h)
+		m, err := s.tryNext(time.Now().Add(patience))
+		s.user = m.str("user")
+		return err == nil && m.op() == "welcome"
+	})
+	return s
 }

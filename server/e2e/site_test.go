@@ -73,6 +73,8 @@ func newSite(t testing.TB, o siteOptions) *site {
 	}
 	if o.served {
 		s.people = startOrders(t, s.command("manage.py", "site", s.addr))
+		s.log = s.people.log
+		t.Cleanup(s.lastLines)
 	} else {
 		s.people = startOrders(t, s.command("manage.py", "people"))
 	}
@@ -176,9 +178,7 @@ func (s *site) serve() {
 		timer := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
 		cmd.Wait()
 		timer.Stop()
-		if s.t.Failed() {
-			s.t.Logf("the site's last lines:\n%s", s.log.tail(40))
-		}
+		s.lastLines()
 	})
 	eventually(s.t, time.Minute, func() string { return "the site does not answer:\n" + s.log.tail(40) }, func() bool {
 		res, err := adminClient.Get("http://" + s.addr + "/")
@@ -188,6 +188,12 @@ func (s *site) serve() {
 		res.Body.Close()
 		return res.StatusCode == http.StatusOK
 	})
+}
+
+func (s *site) lastLines() {
+	if s.t.Failed() {
+		s.t.Logf("the site's last lines:\n%s", s.log.tail(40))
+	}
 }
 
 // derived is what the project hands to Gatecast instead of SECRET_KEY, by DESIGN's formulas.

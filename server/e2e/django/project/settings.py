@@ -89,7 +89,12 @@ if "allauth" in APPS:
     MIDDLEWARE += ["allauth.account.middleware.AccountMiddleware"]
     AUTHENTICATION_BACKENDS += ["allauth.account.auth_backends.AuthenticationBackend"]
     ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    if django.VERSION >= (4, 2):
+        ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
+    else:  # the last allauth for it calls this otherwise
+        ACCOUNT_EMAIL_REQUIRED = True
     EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    STATIC_URL = "/static/"  # the middleware of old ones looks at it
 if "jwt" in APPS:
     SIMPLE_JWT = {"SIGNING_KEY": os.environ["SITE_JWT_KEY"]}
 

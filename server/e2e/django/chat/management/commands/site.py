@@ -105,11 +105,11 @@ class Command(people.Command):
         return {"session": session}
 
     def do_otp(self, username: str) -> dict[str, str]:
-        """Give a user a device of django-otp; its one token."""
+        """Give a user a device of django-otp with one token."""
         from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 
         device = StaticDevice.objects.create(user=self.user(username), name="paper")
-        return {"token": device.token_set.create(token=StaticToken.random_token()).token}
+        return {"device": device.persistent_id, "token": device.token_set.create(token=StaticToken.random_token()).token}
 
     def do_verify(self, username: str) -> None:
         """Do what the link does that allauth has sent."""
