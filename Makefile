@@ -8,7 +8,7 @@ PY          := .venv/bin/python
 GOTEST      := go test -p 2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster test short race e2e autobahn soak storm skips rivals test-go test-python test-js lint fuzz bench bench-engine bench-rivals docs docs-check check hooks
+.PHONY: help build run cluster test short race e2e autobahn matrix soak storm skips rivals test-go test-python test-js lint fuzz bench bench-engine bench-rivals docs docs-check check hooks
 
 help: ## print this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -58,6 +58,9 @@ e2e: ## black-box tests against the built binary
 
 autobahn: ## every case of the Autobahn test suite, also the slow ones that make test leaves out
 	GATECAST_TEST_AUTOBAHN=all go test -v -timeout 40m -run '^TestAutobahn$$' ./server/e2e
+
+matrix: ## logins of every Django, session engine and backend, of which make test takes a pairwise choice; about 15 minutes on 2 cores
+	GATECAST_TEST_MATRIX=all go test -v -timeout 60m -run '^(TestMatrix|TestPackages)$$' ./server/e2e
 
 SOAK ?= 30m
 

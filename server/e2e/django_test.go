@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/authn/django/pgtest"
+	"github.com/gatecast/gatecast/authn/django/servertest"
 )
 
 // revoked is how soon a logout must have closed the user's sockets everywhere.
@@ -112,21 +113,14 @@ func withCookie(session string) func(*node) header {
 	return func(n *node) header { return cookieHeader(n, session) }
 }
 
-// TestDjango: the whole way on every Django and database.
+// TestDjango: the whole way through a cluster. Every other release, database and engine is TestMatrix's.
 func TestDjango(t *testing.T) {
 	heavy(t)
 	t.Parallel()
-	pg := pgtest.Start(t)
-	for _, r := range releases {
-		for _, db := range []string{"sqlite", "postgres"} {
-			t.Run(r.name+" on "+db, func(t *testing.T) {
-				o := siteOptions{release: r}
-				if db == "postgres" {
-					o.postgres = pg
-				}
-				testDjango(t, newPair(t, o, conf{"authn.cache_ttl": "30s"}))
-			})
-		}
+	for _, o := range []siteOptions{
+		{release: releases[0]}, {release: releases[1], mariadb: servertest.MariaDB(t)}, {release: releases[2], postgres: pgtest.Start(t)},
+	} {
+		t.Run(o.release.name, func(t *testing.T) { testDjango(t, newPair(t, o, conf{"authn.cache_ttl": "30s"})) })
 	}
 }
 
@@ -382,16 +376,19 @@ func TestDjangoSignedCookies(t *testing.T) {
 	dialSession(t, p.a, again).leave()
 }
 
-// TestDjangoCustomUser: another table, a UUID as primary key under another column name; on both databases, which
-// store it differently.
+// TestDjangoCustomUser: another table, a UUID as primary key under another column name; on every database, for each
+// stores it differently.
 func TestDjangoCustomUser(t *testing.T) {
 	heavy(t)
 	t.Parallel()
-	for _, db := range []string{"sqlite", "postgres"} {
+	for _, db := range matrixDatabases {
 		t.Run(db, func(t *testing.T) {
 			o := siteOptions{release: releases[2], customUser: true}
-			if db == "postgres" {
+			switch db {
+			case "postgres":
 				o.postgres = pgtest.Start(t)
+			case "mariadb":
+				o.mariadb = servertest.MariaDB(t)
 			}
 			p := newPair(t, o, conf{"authn.revalidate": "1s"})
 			ada := p.create("ada", password, map[string]any{"groups": []string{"Editors"}})
@@ -537,63 +534,6 @@ func TestDjangoDatabaseDown(t *testing.T) {
 	}
 	dialSession(t, nodes[0], session).leave()
 	open.quiet()
-}
-
-// TestDjangoKeyRotation: a login made with the old SECRET_KEY is good while that is among the fallbacks, on the
-// site and here, and never after.
-func TestDjangoKeyRotation(t *testing.T) {
-	heavy(t)
-	t.Parallel()
-	oldSecret := "the-old-secret-key-0123456789-0123456789-0123456789"
-	// The site signs with the old key; Gatecast has the keys of a site that has moved on.
-	p := newPair(t, siteOptions{release: releases[1], secret: oldSecret}, nil)
-	ada := p.create("ada", password, nil)
-	_, session := p.login("ada")
-	rotated := conf{}
-	for name, key := range derived(siteSecret) {
-		rotated["authn.django."+name] = key
-	}
-	fallback := conf{}
-	for name, key := range derived(oldSecret) {
-		fallback[name] = key
-	}
-	keyed := rotated.over(p.a.conf)
-	keyed["authn.django.fallbacks"] = []conf{fallback}
-	for k := range keyed { // a node of its own
-		if strings.HasPrefix(k, "broker.cluster.") {
-			delete(keyed, k)
-		}
-	}
-	delete(keyed, "server.listen")
-	delete(keyed, "admin.listen")
-	delete(keyed, "broker.listen")
-	n := startNode(t, "rotated", keyed.over(conf{}))
-	if s := dialSession(t, n, session); s.user != ada {
-		t.Errorf("welcome says %q, want %q", s.user, ada)
-	}
-	keyed["authn.django.fallbacks"] = nil
-	delete(keyed, "authn.django.fallbacks")
-	n = startNode(t, "moved", keyed)
-	refusedClose(t, n, "/ws", cookieHeader(n, session), 4401, "unauthorized")
-	n.logs.waitLine(t, 0, "handshake refused", "bad_signature")
-}
-
-// TestDjangoKeysCommand: what gatecast_keys prints for a project with fallbacks is what a node needs.
-func TestDjangoKeysCommand(t *testing.T) {
-	heavy(t)
-	t.Parallel()
-	oldSecret := "the-old-secret-key-0123456789-0123456789-0123456789"
-	s := newSite(t, siteOptions{release: releases[0], fallbacks: oldSecret})
-	c := s.gatecastConf()
-	list, ok := c["authn.django.fallbacks"].([]any)
-	if !ok || len(list) != 1 {
-		t.Fatalf("fallbacks printed as %v, want one", c["authn.django.fallbacks"])
-	}
-	for name, want := range derived(oldSecret) {
-		if got := list[0].(map[string]any)[name]; got != want {
-			t.Errorf("fallback %s is %v, want %v", name, got, want)
-		}
-	}
 }
 
 // TestOrigins: a list of origins has the meaning of Channels' AllowedHostsOriginValidator, and holds only for logins

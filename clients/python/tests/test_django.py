@@ -284,6 +284,14 @@ def parse(toml):
 
 
 @override_settings(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=[OLD_SECRET])
+def test_fallbacks_are_none_before_django_4_1(monkeypatch):
+    monkeypatch.setattr("django.VERSION", (4, 0, 10, "final", 0))
+    assert set(parse(run()[0])) == {"authn.django"}
+    monkeypatch.setattr("django.VERSION", (4, 1, 0, "final", 0))
+    assert set(parse(run()[0])) == {"authn.django", "authn.django.fallbacks"}
+
+
+@override_settings(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=[OLD_SECRET])
 def test_command_prints_a_section_that_gatecast_knows():
     out, err = run()
     sections = parse(out)
