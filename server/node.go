@@ -249,12 +249,16 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 	return n, nil
 }
 
+// together is how many conns a loop takes before the next, if their number is left to us: a group of few is on one loop then, which costs
+// least, and at the default limits so many cannot say more than one loop carries. See ADR 0029.
+const together = 128
+
 func (n *Node) loopOptions() loop.Options {
-	loops := n.opts.Loops
-	if loops == 0 {
-		loops = min(runtime.GOMAXPROCS(0), maxLoops)
+	o := loop.Options{Mode: n.opts.Mode, Loops: n.opts.Loops, WriteBuffer: n.opts.WriteBuffer, UserTimeout: n.opts.UserTimeout}
+	if o.Loops == 0 {
+		o.Loops, o.Together = min(runtime.GOMAXPROCS(0), maxLoops), together
 	}
-	return loop.Options{Mode: n.opts.Mode, Loops: loops, WriteBuffer: n.opts.WriteBuffer, UserTimeout: n.opts.UserTimeout}
+	return o
 }
 
 // compile makes the routes, group rules and proxies of the config.

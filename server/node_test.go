@@ -67,6 +67,7 @@ func testConfig(t testing.TB, mode string) Config {
 	}
 	c := Config{Server: DefaultOptions(), Drain: DefaultDrainOptions(), Authn: ao, Broker: broker.DefaultOptions(), Chain: chain}
 	c.Server.Listen, c.Server.Mode = "127.0.0.1:0", mode
+	c.Server.Loops = 2 // 0 would leave the few conns of a test on one of them
 	c.Server.Limits.MessagesPerSecond, c.Server.Limits.BytesPerSecond = 0, 0
 	c.Broker.Listen = "127.0.0.1:0"
 	c.Routes = []Route{{Path: "/echo/{room}/", Groups: []string{"echo.{room}"}, Publish: "echo.{room}"}}

@@ -22,7 +22,9 @@ type Options struct {
 	// Mode is how sockets are owned: "epoll" (Linux; the least memory and CPU), "portable" (any system, and
 	// always under TLS), or "auto" (epoll where it can).
 	Mode string `toml:"mode"`
-	// Loops is the number of event loops; 0 means GOMAXPROCS. More loops than cores only cost.
+	// Loops is the number of event loops. 0 means GOMAXPROCS, and that a loop takes 128 conns before the next gets any: a message to few
+	// conns costs less if one loop has them all. A number spreads conns evenly: set it for few conns that say more than one core
+	// carries. More loops than cores only cost.
 	Loops int `toml:"loops"`
 	// WriteBuffer is how many bytes not yet on the wire the kernel may hold for one conn (TCP_NOTSENT_LOWAT, Linux);
 	// 0 leaves it to the system. What exceeds it waits here, as references to shared messages, where it is counted.

@@ -85,6 +85,7 @@ func (c conf) write(t testing.TB, dir string) string {
 func baseConf() conf {
 	return conf{
 		"server.ping":    "25s",
+		"server.loops":   2, // 0 would leave the few conns of a test on one of them
 		"drain.delay":    "10ms",
 		"drain.window":   "200ms",
 		"broker.shards":  8,

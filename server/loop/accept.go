@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Serve accepts from ln until StopAccepting, Close or ln.Close, then returns nil, and gives each socket to the loop that has the
-// fewest. In epoll mode sockets of a plain TCP listener are raw descriptors; those of any other listener (TLS, in memory) are
+// Serve accepts from ln until StopAccepting, Close or ln.Close, then returns nil, and gives each socket to a loop, see
+// pick. In epoll mode sockets of a plain TCP listener are raw descriptors; those of any other listener (TLS, in memory) are
 // driven as net.Conns beside them. Serve owns ln and closes it.
 func (e *Engine) Serve(ln net.Listener) error {
 	if tcp, ok := ln.(*net.TCPListener); ok && e.raw() {
@@ -100,8 +100,25 @@ func (e *Engine) unlisten(ln net.Listener) {
 	}
 }
 
-// assign gives a socket to the loop with the fewest. Loops with as many take turns.
+// assign gives a socket to a loop.
 func (e *Engine) assign(a arrival) {
+	l := e.pick()
+	l.conns.Add(1)
+	if !l.admit(a) {
+		l.conns.Add(-1)
+		a.close()
+		return
+	}
+	e.accepts.accepted.Add(1)
+}
+
+// pick returns the first loop that has less than Together, or else the one with the fewest. Loops with as many take turns.
+func (e *Engine) pick() *Loop {
+	for _, l := range e.loops {
+		if l.conns.Load() < int64(e.opts.Together) {
+			return l
+		}
+	}
 	first := int(e.turn.Add(1))
 	best := e.loops[first%len(e.loops)]
 	for i := 1; i < len(e.loops); i++ {
@@ -109,13 +126,7 @@ func (e *Engine) assign(a arrival) {
 			best = l
 		}
 	}
-	best.conns.Add(1)
-	if !best.admit(a) {
-		best.conns.Add(-1)
-		a.close()
-		return
-	}
-	e.accepts.accepted.Add(1)
+	return best
 }
 
 // peerOf returns the remote address, or the zero AddrPort for a conn that has none.

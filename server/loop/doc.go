@@ -4,7 +4,7 @@
 // An [Engine] has N loops. A socket belongs to one [Loop] for its whole life, and only that loop's goroutine touches it:
 //
 //	Serve, one goroutine for each listener          any goroutine
-//	  accept ─► loop with the fewest sockets          Post(task) ─► inbox; a wake only if the loop sleeps
+//	  accept ─► pick a loop                           Post(task) ─► inbox; a wake only if the loop sleeps
 //	                   │                                              │
 //	                   ▼                                              ▼
 //	┌─ Loop: one goroutine ──────────────────────────────────────────────────────────────────────┐

@@ -24,6 +24,9 @@ type Options struct {
 	Mode string `toml:"mode"`
 	// Loops is the number of event loops, 0 to 256. Default 0: one for each CPU the process may use (GOMAXPROCS).
 	Loops int `toml:"loops"`
+	// Together is how many sockets a loop is given before the next one gets any. Default 0: they are spread evenly from the first on.
+	// What concerns few sockets costs less if no other loop has to be woken for it.
+	Together int
 	// WriteBuffer is how many bytes not yet on the wire the kernel may hold for a socket (TCP_NOTSENT_LOWAT; Linux only, 0 =
 	// the system's own limit, often 4 MB). Default 32768. What exceeds it waits as references to shared messages, so a slow
 	// conn is noticed early and costs little; raise it for few conns over long fast links.
@@ -54,6 +57,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Loops < 0 || o.Loops > maxLoops {
 		errs = append(errs, fmt.Errorf("loops = %d is impossible; use 1 to %d, or 0 for one per CPU", o.Loops, maxLoops))
+	}
+	if o.Together < 0 {
+		errs = append(errs, fmt.Errorf("together = %d is impossible; use 0 or more", o.Together))
 	}
 	if o.WriteBuffer < 0 || o.WriteBuffer > 1<<30 {
 		errs = append(errs, fmt.Errorf("write_buffer = %d is impossible; use 4096 to 1073741824 bytes, or 0 for the system's limit", o.WriteBuffer))
