@@ -2,7 +2,7 @@
 //
 // A [Hub] belongs to one event loop and is used on that loop's goroutine only, so it has no lock:
 //
-//	message for a group ──► Members(name) ──► [Member, Member, …] in the order they are to be written
+//	message for a group ──► Members(name) ──► [Member, Member, …] all of them, front to back
 //	conn closed         ──► Drop(slot)    ──► the names of the groups that are now empty here
 //
 // A membership is 20 bytes in pointer-free slabs: 8 in the group's member list, which fan-out walks front to

@@ -135,8 +135,8 @@ func (h *Hub) Drop(slot uint32, emptied func(name []byte)) {
 	}
 }
 
-// Members returns the group's members in the order of their slots' arrival, nil if it has none.
-// The slice is valid until the next change of the hub and must not be written to.
+// Members returns the group's members, nil if it has none: in the order in which they joined, until one leaves, whose place the last one
+// takes. The slice is valid until the next change of the hub and must not be written to.
 func (h *Hub) Members(name []byte) []Member {
 	gi, known := h.lookup(name)
 	if !known {

@@ -54,6 +54,31 @@ func TestAStrongerReasonKeepsAMembership(t *testing.T) {
 	}
 }
 
+// TestMembersStandInTheOrderOfJoining, whatever their slots are; the last takes the place of one that left.
+func TestMembersStandInTheOrderOfJoining(t *testing.T) {
+	h := New()
+	order := func() (slots []uint32) {
+		for _, m := range h.Members([]byte("g")) {
+			slots = append(slots, m.Slot)
+		}
+		return slots
+	}
+	for _, slot := range []uint32{7, 3, 9, 1} {
+		h.Add("g", slot, ByClient)
+	}
+	if got := order(); !slices.Equal(got, []uint32{7, 3, 9, 1}) {
+		t.Errorf("Members = %v, want those that joined in their order", got)
+	}
+	h.Discard([]byte("g"), 3)
+	if got := order(); !slices.Equal(got, []uint32{7, 1, 9}) {
+		t.Errorf("Members = %v, want the last in the place of the one that left", got)
+	}
+	h.Drop(9, nil)
+	if got := order(); !slices.Equal(got, []uint32{7, 1}) {
+		t.Errorf("Members = %v, want the two that are left", got)
+	}
+}
+
 // TestAgainstAModel drives the hub and plain maps with the same random changes.
 func TestAgainstAModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
