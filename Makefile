@@ -8,7 +8,7 @@ PY          := .venv/bin/python
 GOTEST      := go test -p 2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster test short race e2e autobahn matrix soak storm skips rivals test-go test-python test-js lint fuzz bench bench-engine bench-rivals docs docs-check check hooks
+.PHONY: help build run cluster test short race e2e portable autobahn matrix soak storm skips rivals test-go test-python test-js lint fuzz bench bench-engine bench-rivals docs docs-check check hooks
 
 help: ## print this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -55,6 +55,9 @@ race: ## Go tests without the black-box ring, with the race detector
 
 e2e: ## black-box tests against the built binary
 	$(GOTEST) -race -v -timeout 20m ./server/e2e
+
+portable: ## the tests of server and the black-box tests with every socket in portable mode, which make test does where modes differ
+	GATECAST_TEST_MODE=portable $(GOTEST) -v -timeout 40m ./server ./server/e2e
 
 autobahn: ## every case of the Autobahn test suite, also the slow ones that make test leaves out
 	GATECAST_TEST_AUTOBAHN=all go test -v -timeout 40m -run '^TestAutobahn$$' ./server/e2e

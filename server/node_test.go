@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +69,9 @@ func testConfig(t testing.TB, mode string) Config {
 	}
 	c := Config{Server: DefaultOptions(), Drain: DefaultDrainOptions(), Authn: ao, Broker: broker.DefaultOptions(), Chain: chain}
 	c.Server.Listen, c.Server.Mode = "127.0.0.1:0", mode
+	if mode == loop.ModeAuto {
+		c.Server.Mode = cmp.Or(os.Getenv("GATECAST_TEST_MODE"), mode) // make portable
+	}
 	c.Server.Loops = 2 // 0 would leave the few conns of a test on one of them
 	c.Server.Limits.MessagesPerSecond, c.Server.Limits.BytesPerSecond = 0, 0
 	c.Broker.Listen = "127.0.0.1:0"

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
@@ -85,6 +86,7 @@ func (c conf) write(t testing.TB, dir string) string {
 func baseConf() conf {
 	return conf{
 		"server.ping":    "25s",
+		"server.mode":    cmp.Or(os.Getenv("GATECAST_TEST_MODE"), "auto"),
 		"server.loops":   2, // 0 would leave the few conns of a test on one of them
 		"drain.delay":    "10ms",
 		"drain.window":   "200ms",

@@ -10,5 +10,6 @@
 // testdata/script has the scripts of the command line.
 //
 // GATECAST_TEST_NO_SKIP=1 turns every skip for a missing program into a failure; continuous integration sets it.
+// GATECAST_TEST_MODE=portable runs every node that a test does not give a mode of its own in portable mode; make portable sets it.
 // With -short the heavy tests (10,000 conns, every Django version, the browser) are left out.
 package e2e
