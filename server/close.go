@@ -6,6 +6,7 @@ import (
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/broker"
 	"github.com/gatecast/gatecast/broker/subject"
+	"github.com/gatecast/gatecast/server/loop"
 	"github.com/gatecast/gatecast/server/wire"
 	"github.com/gatecast/gatecast/server/ws"
 )
@@ -203,6 +204,18 @@ func (o *owner) abort(slot uint32, e ending) {
 	}
 	o.ended(slot, e)
 	o.loop.Abort(slot)
+}
+
+// endID ends a conn of any loop; the zero ID is nobody.
+func (n *Node) endID(id loop.ID, e ending) {
+	if id == 0 {
+		return
+	}
+	n.owners[id.Loop()].post(func(o *owner) {
+		if o.loop.Live(id.Slot(), id.Gen()) {
+			o.end(id.Slot(), e)
+		}
+	})
 }
 
 // counted counts and logs the end of a conn.

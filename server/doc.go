@@ -1,15 +1,15 @@
 // Package server is a Gatecast node: it accepts sockets, logs them in, keeps them in groups and relays messages
 // between them and the broker.
 //
-// A handshake, from bytes to welcome; each step is the file of that name:
+// The way of a byte, in the order in which to read the files; package loop calls the [owner]:
 //
-//	accept ─► handshake ─► workers (authn.Chain) ─► handshake: admit ─► join ─► handshake: welcome
-//	on the loop             on a worker              on the loop, from here on
+//	accept ─► proxy ─► handshake ─► workers (authn.Chain) ─► handshake: admit ─► join ─► handshake: welcome
+//	Open      Read, until the conn  on a worker              on the loop, from here on
+//	          has a login
 //
-// A message from a conn to the members of a group, on any node:
-//
-//	read ─► ops ─► group_send ─► broker.Publish ─┬──────────────────────► relay: Deliver ─► relay: deliver ─► sockets
-//	the sender's loop                            └─► NATS ─► other nodes ─► the same there   each loop with members
+//	read ──┬─► ops ─► group_send ─┬─► broker.Publish ─┬────────────────────────► relay: Deliver ─► relay: deliver ─► loop: Send
+//	Read   └─► route: rawSend ────┘                   └─► NATS ─► other nodes ─► the same there    each loop with members
+//	       the sender's loop
 //
 // Verbs are files: group_add, group_discard, group_send, auth. What backends ask for arrives at admin or at NATS
 // and is in control (disconnect, revalidate, group_add, group_discard) and api (group_send, lists). A conn ends

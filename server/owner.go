@@ -142,6 +142,9 @@ func (o *owner) Task(t loop.Task) {
 // Turn implements [loop.Handler].
 func (o *owner) Turn() {}
 
+// post runs f on the owner's loop.
+func (o *owner) post(f func(*owner)) { o.loop.Post(loop.Task{Kind: taskRun, P: f}) }
+
 // loggedIn yields the conns that have a login, those that are closing included.
 func (o *owner) loggedIn() iter.Seq2[uint32, *conn] {
 	return func(yield func(uint32, *conn) bool) {
