@@ -210,7 +210,7 @@ func (n *Node) Ask(ctx context.Context, verb string, body []byte) ([]byte, error
 	case "disconnect":
 		return json.Marshal(n.disconnect(&c))
 	case "revalidate":
-		return json.Marshal(n.revalidateUsers(ctx, &c))
+		return json.Marshal(n.revalidateUsers(ctx, c.users()))
 	case "group_add":
 		return json.Marshal(n.addForBackend(ctx, &c))
 	case "group_discard":

@@ -41,10 +41,10 @@ func TestARevalidationDoesNotUseUpATicket(t *testing.T) {
 		meanwhile func(n *Node)
 		want      string
 	}{
-		"still good":    {"42", func(n *Node) { n.revalidateUser(t.Context(), "42") }, `{"op":"ok","id":1}`},
-		"deactivated":   {"gone", func(n *Node) { n.revalidateUser(t.Context(), "gone") }, `{"op":"error","code":"unauthorized"}`},
+		"still good":    {"42", func(n *Node) { n.revalidateUsers(t.Context(), []string{"42"}) }, `{"op":"ok","id":1}`},
+		"deactivated":   {"gone", func(n *Node) { n.revalidateUsers(t.Context(), []string{"gone"}) }, `{"op":"error","code":"unauthorized"}`},
 		"logged out":    {"43", func(n *Node) { n.revoked.session(sessionHash("43")); n.chain.RevokeSession(sessionHash("43"), 0) }, `{"op":"error","code":"unauthorized"}`},
-		"somebody else": {"44", func(n *Node) { n.revalidateUser(t.Context(), "45") }, `{"op":"ok","id":1}`},
+		"somebody else": {"44", func(n *Node) { n.revalidateUsers(t.Context(), []string{"45"}) }, `{"op":"ok","id":1}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := testConfig(t, "auto")

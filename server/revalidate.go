@@ -16,9 +16,9 @@ import (
 // grants of config.toml change (regrant). Each ends in renew, or in 4401.
 
 // revalidateUsers looks again at the logins of users on this node.
-func (n *Node) revalidateUsers(ctx context.Context, c *control) controlAnswer {
-	n.forget(c)
-	conns, unsure := n.recheck(ctx, n.loginsOf(c.users()), true)
+func (n *Node) revalidateUsers(ctx context.Context, users []string) controlAnswer {
+	n.forget(&control{Users: users})
+	conns, unsure := n.recheck(ctx, n.loginsOf(users), true)
 	if unsure {
 		return controlAnswer{Code: wire.CodeUnavailable, Message: "a login cannot be looked at now; the next sweep will"}
 	}
