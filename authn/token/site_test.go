@@ -12,41 +12,64 @@ import (
 
 	"github.com/gatecast/gatecast/authn/django"
 	"github.com/gatecast/gatecast/authn/django/pgtest"
+	"github.com/gatecast/gatecast/authn/django/servertest"
 )
 
 // site is the database of a Django project with the tables of both packages, as their migrations make them.
 type site struct {
-	t   testing.TB
-	db  *sql.DB
-	pg  bool
-	dsn string
+	t     testing.TB
+	db    *sql.DB
+	pg    bool
+	maria bool
+	dsn   string
 }
 
 func onEveryDatabase(t *testing.T, id string, test func(t *testing.T, s *site)) {
 	t.Run("sqlite", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "db.sqlite3")
 		s := &site{t: t, dsn: "sqlite://" + path}
-		s.create("sqlite", "file://"+path+"?_busy_timeout=5000", strings.ReplaceAll(id, "uuid", "char(32)"))
+		db, err := sql.Open("sqlite", "file://"+path+"?_busy_timeout=5000")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.create(db, strings.ReplaceAll(id, "uuid", "char(32)"))
 		test(t, s)
 	})
-	t.Run("postgres", func(t *testing.T) {
-		server := pgtest.Shared(t)
-		s := &site{t: t, pg: true, dsn: server.URL(server.CreateDatabase(t))}
-		s.create("pgx", s.dsn, id)
-		test(t, s)
-	})
+	t.Run("postgres", func(t *testing.T) { test(t, newPostgresSite(t, id)) })
+	t.Run("mariadb", func(t *testing.T) { test(t, newMariaSite(t, id)) })
 }
 
-func (s *site) create(driver, address, id string) {
-	s.t.Helper()
-	var err error
-	if s.db, err = sql.Open(driver, address); err != nil {
-		s.t.Fatal(err)
+func newPostgresSite(t *testing.T, id string) *site {
+	t.Helper()
+	server := pgtest.Shared(t)
+	s := &site{t: t, pg: true, dsn: server.URL(server.CreateDatabase(t))}
+	db, err := sql.Open("pgx", s.dsn)
+	if err != nil {
+		t.Fatal(err)
 	}
+	s.create(db, id)
+	return s
+}
+
+func newMariaSite(t *testing.T, id string) *site {
+	t.Helper()
+	server := servertest.MariaDBShared(t)
+	name := server.CreateDatabase(t)
+	s := &site{t: t, maria: true, dsn: server.URL(name)}
+	s.create(server.Open(t, name), id)
+	return s
+}
+
+func (s *site) create(db *sql.DB, id string) {
+	s.t.Helper()
+	s.db = db
 	s.t.Cleanup(func() { s.db.Close() })
 	boolean, when := "bool", "datetime"
-	if s.pg {
+	switch {
+	case s.pg:
 		boolean, when = "boolean", "timestamp with time zone"
+	case s.maria:
+		when = "datetime(6)"
 	}
 	for _, ddl := range []string{
 		`CREATE TABLE auth_user (id ` + id + ` NOT NULL PRIMARY KEY, password varchar(128) NOT NULL, is_superuser ` + boolean + ` NOT NULL, email varchar(254) NOT NULL, is_staff ` + boolean + ` NOT NULL, is_active ` + boolean + ` NOT NULL)`,
@@ -60,7 +83,7 @@ func (s *site) create(driver, address, id string) {
 		`INSERT INTO django_content_type VALUES (1, 'chat', 'room')`,
 		`INSERT INTO auth_permission VALUES (1, 1, 'moderate', '')`,
 		`INSERT INTO auth_group_permissions VALUES (1, 1, 1)`,
-		`CREATE TABLE authtoken_token (key varchar(40) NOT NULL PRIMARY KEY, created ` + when + ` NOT NULL, user_id ` + id + ` NOT NULL UNIQUE)`,
+		`CREATE TABLE authtoken_token ("key" varchar(40) NOT NULL PRIMARY KEY, created ` + when + ` NOT NULL, user_id ` + id + ` NOT NULL UNIQUE)`,
 		`CREATE TABLE knox_authtoken (digest varchar(128) NOT NULL PRIMARY KEY, created ` + when + ` NOT NULL, user_id ` + id + ` NOT NULL, expiry ` + when + ` NULL, token_key varchar(25) NOT NULL)`,
 	} {
 		s.exec(ddl)
@@ -69,7 +92,10 @@ func (s *site) create(driver, address, id string) {
 
 func (s *site) exec(query string, args ...any) {
 	s.t.Helper()
-	if !s.pg {
+	switch {
+	case s.maria: // by place
+		query = strings.NewReplacer("$1", "?", "$2", "?", "$3", "?", "$4", "?").Replace(query)
+	case !s.pg:
 		query = strings.NewReplacer("$1", "?1", "$2", "?2", "$3", "?3", "$4", "?4").Replace(query)
 	}
 	if _, err := s.db.Exec(query, args...); err != nil {
