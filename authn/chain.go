@@ -22,6 +22,7 @@ type Chain struct {
 	schemes  []string // of the Authorization header, in lower case
 	links    []*link
 	log      *slog.Logger
+	source   RowSource // nil: no SQL rule can be asked
 
 	rules atomic.Pointer[Rules]
 
@@ -30,6 +31,7 @@ type Chain struct {
 	others   cache                // refusals and the like, which must not push out logins
 	flights  map[cacheKey]*flight // lookups that others may wait for
 	watches  map[*watch]struct{}  // lookups and sweeps in progress
+	recent   recentRows
 	graves   tombstones
 	counts   map[answerKey]uint64
 	stats    Stats // counters only
@@ -68,6 +70,7 @@ func NewChain(o Options, verifiers map[string]Verifier, rules *Rules, log *slog.
 		others:   newCache(max(o.CacheEntries/8, 1024)),
 		flights:  make(map[cacheKey]*flight),
 		watches:  make(map[*watch]struct{}),
+		recent:   recentRows{limit: o.CacheEntries},
 		graves:   newTombstones(o.Tombstones),
 		counts:   make(map[answerKey]uint64),
 	}
@@ -98,8 +101,17 @@ func NewChain(o Options, verifiers map[string]Verifier, rules *Rules, log *slog.
 	return c, nil
 }
 
-// SetRules replaces the rules for later logins and revalidations.
-func (c *Chain) SetRules(rules *Rules) { c.rules.Store(rules) }
+// SetRules replaces the rules for later logins and revalidations. It tells whether they ask queries that the ones before did not: a login
+// whose user such a query is for has no Grants until it is revalidated.
+func (c *Chain) SetRules(rules *Rules) (asksMore bool) {
+	before := c.rules.Swap(rules)
+	for _, q := range rules.Queries() {
+		if !slices.ContainsFunc(before.Queries(), func(old *Query) bool { return old.key == q.key }) {
+			return true
+		}
+	}
+	return false
+}
 
 // Grants compiles what id may hear and say on the conn with this id.
 func (c *Chain) Grants(id *Identity, conn string) (*Grants, error) {
@@ -317,6 +329,11 @@ func (c *Chain) Ready(ctx context.Context) error {
 				errs[i] = fmt.Errorf("authn %s: %w", l.name, err)
 			}
 		})
+	}
+	if pinger, ok := c.source.(Pinger); ok {
+		if err := pinger.Ping(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("SQL rules of [[grants]]: %w", err))
+		}
 	}
 	wg.Wait()
 	return errors.Join(errs...)

@@ -43,6 +43,9 @@ func (c *Chain) Explain(ctx context.Context, r *Request) []Step {
 		if err == nil && c.hasTombstone(id) {
 			return nil, errRevoked
 		}
+		if err == nil {
+			id, err = c.withRows(ctx, id, true)
+		}
 		return id, err
 	}, func(s Step) { steps = append(steps, s) })
 	if n := len(steps); n > 0 && steps[n-1].Decides {

@@ -31,6 +31,8 @@ type Identity struct {
 	Attrs map[string][]string
 	// Claimed are grants that the credential itself carries (JWT claim gatecast); nil is none. They are patterns, not templates.
 	Claimed *Patterns
+	// Rows are those of the SQL rules that select this identity; the chain puts them there.
+	Rows []Rows
 	// Verifier is the name in the chain, e.g. "django" or "django:shop"; the chain puts it where it is empty.
 	Verifier string
 	// Carrier brought the credential; the chain sets it. "" for anonymous.
@@ -44,6 +46,16 @@ func (id *Identity) Anonymous() bool { return id.ID == "" }
 
 // Ambient reports whether the browser added the credential by itself, so that the page's origin has to be checked.
 func (id *Identity) Ambient() bool { return id.Carrier.ambient() }
+
+// rows are those of a query; nil if it was not asked.
+func (id *Identity) rows(q *Query) *Rows {
+	for i := range id.Rows {
+		if id.Rows[i].Query == q.key {
+			return &id.Rows[i]
+		}
+	}
+	return nil
+}
 
 // LogValue keeps logs to the id, kind and verifier.
 func (id *Identity) LogValue() slog.Value {

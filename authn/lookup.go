@@ -73,6 +73,9 @@ func (c *Chain) lookupOneTime(ctx context.Context, l *link, cred Credential) (*I
 	if err == nil {
 		id, err = complete(id, l, cred.Carrier)
 	}
+	if err == nil {
+		id, err = c.withRowsOnce(ctx, w, id)
+	}
 	c.mu.Lock()
 	delete(c.watches, w)
 	if err == nil && c.revoked(w, id, time.Now()) {
@@ -85,6 +88,21 @@ func (c *Chain) lookupOneTime(ctx context.Context, l *link, cred Credential) (*I
 	}
 	c.count(l, err)
 	return id, err
+}
+
+// withRowsOnce is withRows for a login that cannot be asked about again: what changed meanwhile is asked for again here.
+func (c *Chain) withRowsOnce(ctx context.Context, w *watch, id *Identity) (*Identity, error) {
+	for range 3 {
+		renewed, err := c.withRows(ctx, id, false)
+		c.mu.Lock()
+		_, forgotten := w.users[id.ID]
+		delete(w.users, id.ID)
+		c.mu.Unlock()
+		if !forgotten || err != nil {
+			return renewed, err
+		}
+	}
+	return nil, errOvertaken
 }
 
 // peek is lookup in tombstones and cache alone. Answers that leave the decision to another verifier are not counted: if that one's
@@ -115,15 +133,23 @@ func (c *Chain) peekKey(key cacheKey, session string) (*Identity, error) {
 		c.stats.Revoked++
 		return nil, errRevoked
 	}
-	for _, cache := range []*cache{&c.accepted, &c.others} {
-		if e := cache.get(key, now); e != nil {
-			if !errors.Is(e.err, ErrNotMine) {
-				c.stats.CacheHits++
-			}
-			return e.id, e.err
+	if e := c.cached(key, now); e != nil {
+		if !errors.Is(e.err, ErrNotMine) {
+			c.stats.CacheHits++
 		}
+		return e.id, e.err
 	}
 	return nil, ErrNotCached
+}
+
+// cached finds an answer in the cache; nil if there is none, or if the rules have come to ask more about the user. The caller holds c.mu.
+func (c *Chain) cached(key cacheKey, now time.Time) *entry {
+	for _, cache := range []*cache{&c.accepted, &c.others} {
+		if e := cache.get(key, now); e != nil && (e.id == nil || c.rules.Load().answered(e.id)) {
+			return e
+		}
+	}
+	return nil
 }
 
 func (c *Chain) lookupOnce(ctx context.Context, l *link, cred Credential, key cacheKey, session string) (_ *Identity, _ error, again bool) {
@@ -134,12 +160,10 @@ func (c *Chain) lookupOnce(ctx context.Context, l *link, cred Credential, key ca
 		c.mu.Unlock()
 		return nil, errRevoked, false
 	}
-	for _, cache := range []*cache{&c.accepted, &c.others} {
-		if e := cache.get(key, now); e != nil {
-			c.stats.CacheHits++
-			c.mu.Unlock()
-			return e.id, e.err, false
-		}
+	if e := c.cached(key, now); e != nil {
+		c.stats.CacheHits++
+		c.mu.Unlock()
+		return e.id, e.err, false
 	}
 	if f := c.flights[key]; f != nil {
 		c.stats.CacheShared++
@@ -168,11 +192,14 @@ func (c *Chain) lookupOnce(ctx context.Context, l *link, cred Credential, key ca
 
 	stop := context.AfterFunc(ctx, func() { c.leave(key, f) })
 	id, err := l.ask(flightCtx, c, cred)
-	stop()
-	f.cancel()
 	if err == nil {
 		id, err = complete(id, l, cred.Carrier)
 	}
+	if err == nil {
+		id, err = c.withRows(flightCtx, id, false)
+	}
+	stop()
+	f.cancel()
 	c.land(key, f, id, err)
 	return f.id, f.err, f.again
 }

@@ -13,7 +13,7 @@ import (
 // expiry and two texts, either of which may be empty:
 //
 //	traits  what is alike for many: kind, verifier, carrier, groups, permissions, claimed grants
-//	own     nobody else's: the session with what its verifier needs to look at it again, which is a secret, and the attributes
+//	own     nobody else's: the session with what its verifier needs to look at it again, which is a secret, the rows of SQL rules, and the attributes
 //
 // Both are for this process only: their form may change with every version.
 
@@ -44,7 +44,7 @@ const hashStart = 8
 
 // AppendOwn appends what is this identity's alone. It holds Ref in clear.
 func (id *Identity) AppendOwn(dst []byte) []byte {
-	if id.SessionHash == "" && id.Ref == "" && len(id.Attrs) == 0 {
+	if id.SessionHash == "" && id.Ref == "" && len(id.Attrs) == 0 && len(id.Rows) == 0 {
 		return dst
 	}
 	switch sum := sha256.Sum256([]byte(id.Ref)); id.SessionHash {
@@ -56,6 +56,10 @@ func (id *Identity) AppendOwn(dst []byte) []byte {
 		dst = appendText(append(dst, otherHash), id.SessionHash)
 	}
 	dst = appendText(dst, string(id.Ref))
+	dst = binary.AppendUvarint(dst, uint64(len(id.Rows)))
+	for i := range id.Rows {
+		dst = appendList(append(dst, id.Rows[i].Query[:]...), id.Rows[i].Values)
+	}
 	for _, name := range slices.Sorted(maps.Keys(id.Attrs)) { // equal identities give equal texts
 		dst = appendList(appendText(dst, name), id.Attrs[name])
 	}
@@ -84,6 +88,13 @@ func Unpack(id string, expires time.Time, traits, own []byte) *Identity {
 	if own[0] == hashOfRef {
 		sum := sha256.Sum256([]byte(ref))
 		out.SessionHash = hex.EncodeToString(sum[:])
+	}
+	if n := r.number(); n > 0 {
+		out.Rows = make([]Rows, n)
+		for i := range out.Rows {
+			r.b = r.b[copy(out.Rows[i].Query[:], r.b):]
+			out.Rows[i].Values = r.list()
+		}
 	}
 	for len(r.b) > 0 {
 		if out.Attrs == nil {

@@ -24,6 +24,8 @@ func TestAPackedIdentityComesBackAsItWas(t *testing.T) {
 		"a hash alone":    {ID: "u7", Kind: KindUser, SessionHash: "no hash"},
 		"a ref alone":     {ID: "u7", Kind: KindUser, Ref: Secret(strings.Repeat("r", 5000))},
 		"attributes":      {ID: "u7", Kind: KindUser, Attrs: map[string][]string{"team": {"red", ""}, "email": {"a@x.com"}, "none": nil}},
+		"rows":            {ID: "u7", Kind: KindUser, Attrs: map[string][]string{"a": {"b"}}, Rows: []Rows{{Query: QueryKey{1, 2, 3}, Values: []string{"7", ""}}, {Query: QueryKey{0, 255}}}},
+		"rows alone":      {ID: "u7", Kind: KindUser, Rows: []Rows{{Query: QueryKey{9}, Values: []string{"7"}}}},
 		"groups":          {ID: "u7", Kind: KindUser, Groups: []string{"Editors", "", "Ünï"}, Perms: []string{"chat.moderate"}},
 		"claims":          {ID: "u7", Kind: KindUser, Claimed: &Patterns{Join: []string{"a"}, Deny: []string{"b.>", "c.*"}}},
 		"claims of empty": {ID: "u7", Kind: KindUser, Claimed: &Patterns{}},

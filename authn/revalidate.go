@@ -46,17 +46,22 @@ func (c *Chain) Revalidate(ctx context.Context, ids []*Identity) []Recheck {
 		})
 	}
 	wg.Wait()
+	for name, batch := range batches {
+		got := results[name]
+		for i, id := range batch {
+			answers[id] = Recheck{Err: errNoAnswer}
+			if i < len(got) {
+				answers[id] = got[i]
+			}
+		}
+	}
+	c.sweepRows(ctx, answers)
 
 	now := time.Now()
 	c.mu.Lock()
 	delete(c.watches, w)
-	for name, batch := range batches {
-		got := results[name]
-		for i, id := range batch {
-			answer := Recheck{Err: errNoAnswer}
-			if i < len(got) {
-				answer = got[i]
-			}
+	for id, answer := range answers {
+		if !id.Anonymous() {
 			answers[id] = c.settle(w, id, answer, now)
 		}
 	}
@@ -119,7 +124,7 @@ func (c *Chain) settle(w *watch, id *Identity, answer Recheck, now time.Time) Re
 	if answer.Identity == nil && !gone && expired(id) {
 		return Recheck{Err: Refuse("expired", nil)}
 	}
-	if answer.Err != nil && !gone {
+	if answer.Err != nil && !gone && answer.Identity == nil {
 		return answer
 	}
 	if _, forgotten := w.users[id.ID]; forgotten {

@@ -49,6 +49,7 @@ func (c *Chain) ForgetUser(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.accepted.dropUser(id)
+	c.recent.drop(id)
 	for w := range c.watches {
 		if w.users == nil {
 			w.users = make(map[string]struct{})
@@ -147,5 +148,6 @@ func (c *Chain) Prune() int {
 	now, before := time.Now(), len(c.accepted.entries)+len(c.others.entries)
 	c.accepted.prune(now)
 	c.others.prune(now)
+	c.recent.prune(now)
 	return before - len(c.accepted.entries) - len(c.others.entries)
 }

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,11 +26,20 @@ type Rule struct {
 	Publish []string `toml:"publish"`
 	// Deny lists patterns that win over every allow of any rule, for hearing and sending.
 	Deny []string `toml:"deny"`
+	// SQL makes the entry hold once for each row of a SELECT, with {row.COLUMN} in its patterns for the row's values, and not at all without a row:
+	// "SELECT room_id FROM chat_member WHERE user_id = {id}" and "chat.{row.room_id}". The user's primary key is bound to {id} as a parameter. At most 1,024
+	// rows, within query_timeout; they are kept for cache_ttl, and asked for again by every sweep and by revalidate. The database's user needs SELECT on what
+	// is read.
+	SQL string `toml:"sql"`
+	// Site says in whose database sql is run, and for whose users: "" is [authn.django], "shop" is [authn.django.sites.shop]. A user is the site's
+	// whose id begins with its user_prefix.
+	Site string `toml:"site"`
 }
 
 // Rules are the grants of config, compiled. They never change and may be used concurrently; a nil *Rules has no rule.
 type Rules struct {
-	rules []rule
+	rules   []rule
+	queries []*Query // each once
 
 	mu     sync.Mutex
 	shared map[string]*grantSets // by what they depend on: see appendDepends and appendClaims; guarded by mu
@@ -40,8 +50,9 @@ const maxShared = 4096
 
 type rule struct {
 	to     selector
-	shared lists // templates that depend on {kind} and {groups} at most
+	shared lists // templates that depend on {kind} and {groups} at most; empty with a query
 	own    lists
+	query  *Query // nil for most
 }
 
 // lists are the templates of a rule.
@@ -76,6 +87,13 @@ func CompileRules(rules []Rule) (*Rules, error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("grants %d: %w", i+1, err))
 		}
+		if q := compiled.query; q != nil {
+			if i := slices.IndexFunc(r.queries, func(other *Query) bool { return other.key == q.key }); i >= 0 {
+				compiled.query = r.queries[i]
+			} else {
+				r.queries = append(r.queries, q)
+			}
+		}
 		r.rules = append(r.rules, compiled)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -88,6 +106,7 @@ func compileRule(in *Rule) (out rule, err error) {
 	var errs []error
 	out.to, err = parseSelector(in.To)
 	errs = append(errs, err)
+	var columns []string
 	compile := func(key string, texts []string, list func(*lists) *[]template) {
 		for _, text := range texts {
 			t, err := parseTemplate(text)
@@ -98,8 +117,13 @@ func compileRule(in *Rule) (out rule, err error) {
 				errs = append(errs, fmt.Errorf("%s: %w", key, err))
 				continue
 			}
+			for _, v := range t.vars {
+				if v.kind == varRow && !slices.Contains(columns, v.name) {
+					columns = append(columns, v.name)
+				}
+			}
 			into := &out.own
-			if t.depends()&^(varKindOf|varGroups) == 0 {
+			if t.depends()&^(varKindOf|varGroups) == 0 && in.SQL == "" {
 				into = &out.shared
 			}
 			into.depends |= t.depends()
@@ -111,7 +135,81 @@ func compileRule(in *Rule) (out rule, err error) {
 	compile("subscribe", in.Subscribe, func(l *lists) *[]template { return &l.subscribe })
 	compile("publish", in.Publish, func(l *lists) *[]template { return &l.publish })
 	compile("deny", in.Deny, func(l *lists) *[]template { return &l.deny })
+	slices.Sort(columns)
+	switch {
+	case in.SQL != "" && out.to.kind == toAnonymous && err == nil:
+		errs = append(errs, errors.New(`sql: to = "anonymous" is nobody whose rows could be asked for`))
+	case in.SQL != "":
+		if out.query, err = newQuery(in.Site, in.SQL, columns); err != nil {
+			errs = append(errs, fmt.Errorf("sql: %w", err))
+		}
+	case len(columns) > 0:
+		errs = append(errs, fmt.Errorf("{row.%s} is of a row, and there is no sql in this entry", columns[0]))
+	case in.Site != "":
+		errs = append(errs, errors.New("site says whose database sql is run in, and there is no sql in this entry"))
+	}
 	return out, errors.Join(errs...)
+}
+
+// Queries returns the queries of the rules, each once.
+func (r *Rules) Queries() []*Query {
+	if r == nil {
+		return nil
+	}
+	return r.queries
+}
+
+// WithRows gives an identity with the rows of all queries that decide what it may, or id itself if it has just these.
+func (r *Rules) WithRows(ctx context.Context, id *Identity, ask func(context.Context, *Query, string) (Rows, error)) (*Identity, error) {
+	var buf [4]*Query
+	queries := r.queriesFor(buf[:0], id)
+	if len(queries) == 0 && len(id.Rows) == 0 {
+		return id, nil
+	}
+	var rows []Rows
+	for _, q := range queries {
+		one, err := ask(ctx, q, id.ID)
+		if err != nil {
+			var refused *Refused
+			if !errors.As(err, &refused) {
+				err = fmt.Errorf("an SQL rule of [[grants]]: %w", err)
+			}
+			return nil, err
+		}
+		rows = append(rows, one)
+	}
+	if slices.EqualFunc(rows, id.Rows, func(a, b Rows) bool { return a.Query == b.Query && slices.Equal(a.Values, b.Values) }) {
+		return id, nil
+	}
+	own := *id
+	own.Rows = rows
+	return &own, nil
+}
+
+// queriesFor appends the queries whose rows decide what id may.
+func (r *Rules) queriesFor(dst []*Query, id *Identity) []*Query {
+	if r == nil || len(r.queries) == 0 || id.ID == "" {
+		return dst
+	}
+	for i := range r.rules {
+		if q := r.rules[i].query; q != nil && r.rules[i].to.selects(id) && !slices.Contains(dst, q) {
+			dst = append(dst, q)
+		}
+	}
+	return dst
+}
+
+// answered tells whether id has the rows of all queries that decide what it may.
+func (r *Rules) answered(id *Identity) bool {
+	if r == nil || len(r.queries) == 0 || id.ID == "" {
+		return true
+	}
+	for i := range r.rules {
+		if q := r.rules[i].query; q != nil && r.rules[i].to.selects(id) && id.rows(q) == nil {
+			return false
+		}
+	}
+	return true
 }
 
 func parseSelector(to string) (selector, error) {
@@ -168,14 +266,17 @@ func (s selector) selects(id *Identity) bool {
 	}
 }
 
-// GrantsFor compiles what id may do; conn, the conn's id, fills {conn}. The error says that it would be too many patterns
+// ErrNoRows is GrantsFor's when the rows of an SQL rule are not known: what the rule would deny cannot be told.
+var ErrNoRows = errors.New("the rows of an SQL rule of [[grants]] are not known yet")
+
+// GrantsFor compiles what id may do; conn, the conn's id, fills {conn}. The error is ErrNoRows, or says that it would be too many patterns
 // or that a claim is no pattern: nothing is granted then.
 func (r *Rules) GrantsFor(id *Identity, conn string) (*Grants, error) {
 	g := &Grants{id: id.ID}
 	if r == nil {
 		r = &Rules{}
 	}
-	var ownBuf [8]*lists
+	var ownBuf [8]*rule
 	var keyBuf [128]byte
 	own, key := ownBuf[:0], append(keyBuf[:0], rulesKey...)
 	var depends varKind
@@ -189,7 +290,7 @@ func (r *Rules) GrantsFor(id *Identity, conn string) (*Grants, error) {
 		key[len(key)-1] |= 1 << (i % 8)
 		depends |= r.rules[i].shared.depends
 		if !r.rules[i].own.empty() {
-			own = append(own, &r.rules[i].own)
+			own = append(own, &r.rules[i])
 		}
 	}
 	var err error
@@ -228,7 +329,7 @@ func (r *Rules) sharedSets(key []byte, id *Identity) (*grantSets, error) {
 	return r.kept(key, func() (*grantSets, error) {
 		var p Patterns
 		for i := range r.rules {
-			if r.rules[i].to.selects(id) && !r.rules[i].shared.expand(&p, id, "") {
+			if r.rules[i].to.selects(id) && !r.rules[i].shared.expand(&p, &values{id: id}) {
 				return nil, tooMany(id)
 			}
 		}
@@ -267,7 +368,7 @@ func (r *Rules) kept(key []byte, compile func() (*grantSets, error)) (*grantSets
 }
 
 // ownSets compiles what depends on this identity. Claims alone are the same for many: tokens of one kind carry the same.
-func (r *Rules) ownSets(own []*lists, id *Identity, conn string) (*grantSets, error) {
+func (r *Rules) ownSets(own []*rule, id *Identity, conn string) (*grantSets, error) {
 	switch {
 	case len(own) == 0 && id.Claimed == nil:
 		return nil, nil
@@ -289,11 +390,11 @@ func appendClaims(key []byte, p *Patterns) []byte {
 	return key
 }
 
-func ownSets(own []*lists, id *Identity, conn string) (*grantSets, error) {
+func ownSets(own []*rule, id *Identity, conn string) (*grantSets, error) {
 	var p Patterns
-	for _, l := range own {
-		if !l.expand(&p, id, conn) {
-			return nil, tooMany(id)
+	for _, one := range own {
+		if err := one.expandOwn(&p, id, conn); err != nil {
+			return nil, err
 		}
 	}
 	if c := id.Claimed; c != nil {
@@ -310,22 +411,48 @@ func ownSets(own []*lists, id *Identity, conn string) (*grantSets, error) {
 	return compileSets(&p)
 }
 
+// expandOwn appends what the rule's own templates give id: with a query, for each of its rows.
+func (r *rule) expandOwn(p *Patterns, id *Identity, conn string) error {
+	v := &values{id: id, conn: conn}
+	if r.query == nil {
+		if !r.own.expand(p, v) {
+			return tooMany(id)
+		}
+		return nil
+	}
+	rows := id.rows(r.query)
+	if rows == nil {
+		return ErrNoRows
+	}
+	v.columns = r.query.columns
+	before := p.len()
+	for row := range slices.Chunk(rows.Values, r.query.width()) {
+		v.row = row
+		if !r.own.expand(p, v) || p.len()-before > maxExpanded*r.own.len() {
+			return tooMany(id)
+		}
+	}
+	return nil
+}
+
+func (p *Patterns) len() int { return len(p.Join) + len(p.Subscribe) + len(p.Publish) + len(p.Deny) }
+
 func tooMany(id *Identity) error {
 	return fmt.Errorf("the grants of user %q give one template more than %d patterns; use a wildcard instead of a list", id.ID, maxExpanded)
 }
 
-func (l *lists) empty() bool {
-	return len(l.join)+len(l.subscribe)+len(l.publish)+len(l.deny) == 0
-}
+func (l *lists) empty() bool { return l.len() == 0 }
 
-func (l *lists) expand(p *Patterns, id *Identity, conn string) bool {
+func (l *lists) len() int { return len(l.join) + len(l.subscribe) + len(l.publish) + len(l.deny) }
+
+func (l *lists) expand(p *Patterns, v *values) bool {
 	for _, list := range []struct {
 		templates []template
 		into      *[]string
 	}{{l.join, &p.Join}, {l.subscribe, &p.Subscribe}, {l.publish, &p.Publish}, {l.deny, &p.Deny}} {
 		for i := range list.templates {
 			var ok bool
-			if *list.into, ok = list.templates[i].expand(*list.into, id, conn); !ok {
+			if *list.into, ok = list.templates[i].expand(*list.into, v); !ok {
 				return false
 			}
 		}

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gatecast/gatecast/broker/subject"
@@ -17,7 +18,7 @@ type template struct {
 
 type variable struct {
 	kind varKind
-	attr string // of varAttr
+	name string // of varAttr and varRow
 }
 
 // varKind is a set bit, so that templates can say together what they depend on.
@@ -29,6 +30,7 @@ const (
 	varConn
 	varGroups
 	varAttr
+	varRow
 )
 
 var varNames = []struct {
@@ -71,9 +73,12 @@ func parseVariable(name string) (variable, error) {
 		}
 	}
 	if attr, ok := strings.CutPrefix(name, "attr."); ok && attr != "" {
-		return variable{kind: varAttr, attr: attr}, nil
+		return variable{kind: varAttr, name: attr}, nil
 	}
-	known := []string{"id", "kind", "conn", "groups", "attr.NAME"}
+	if column, ok := strings.CutPrefix(name, "row."); ok && column != "" {
+		return variable{kind: varRow, name: column}, nil
+	}
+	known := []string{"id", "kind", "conn", "groups", "attr.NAME", "row.COLUMN"}
 	if near := nearest(name, known); near != "" {
 		return variable{}, fmt.Errorf("unknown variable {%s}; did you mean {%s}?", name, near)
 	}
@@ -100,18 +105,25 @@ func (t *template) wild() bool {
 // maxExpanded bounds the patterns that one template may give one identity.
 const maxExpanded = 1024
 
-// expand appends the patterns of t for id: one for each value of a list, none if a variable has no value. Values that make
+// values are what variables stand for.
+type values struct {
+	id   *Identity
+	conn string
+	// Of a rule with sql: one row, and the names of its columns.
+	columns, row []string
+}
+
+// expand appends the patterns of t: one for each value of a list, none if a variable has no value. Values that make
 // a pattern longer than any name are left out, for it could match nothing. ok is false if the patterns became too many.
-func (t *template) expand(dst []string, id *Identity, conn string) (_ []string, ok bool) {
-	x := expansion{template: t, id: id, conn: conn, patterns: dst}
+func (t *template) expand(dst []string, v *values) (_ []string, ok bool) {
+	x := expansion{template: t, values: v, patterns: dst}
 	ok = x.from(0, t.literals[0])
 	return x.patterns, ok
 }
 
 type expansion struct {
 	template *template
-	id       *Identity
-	conn     string
+	values   *values
 	patterns []string
 	tried    int // also those left out
 }
@@ -125,7 +137,7 @@ func (x *expansion) from(n int, prefix string) (ok bool) {
 		x.tried++
 		return x.tried <= maxExpanded
 	}
-	one, list := x.template.vars[n].values(x.id, x.conn)
+	one, list := x.values.of(x.template.vars[n])
 	if one != "" {
 		return x.from(n+1, prefix+subject.Quote(one)+x.template.literals[n+1])
 	}
@@ -137,19 +149,21 @@ func (x *expansion) from(n int, prefix string) (ok bool) {
 	return true
 }
 
-// values gives the one value of v or its list.
-func (v variable) values(id *Identity, conn string) (one string, list []string) {
-	switch v.kind {
+// of gives the one value of a variable or its list.
+func (v *values) of(name variable) (one string, list []string) {
+	switch name.kind {
 	case varID:
-		return id.ID, nil
+		return v.id.ID, nil
 	case varKindOf:
-		return id.Kind, nil
+		return v.id.Kind, nil
 	case varConn:
-		return conn, nil
+		return v.conn, nil
 	case varGroups:
-		return "", id.Groups
+		return "", v.id.Groups
+	case varRow:
+		return v.row[slices.Index(v.columns, name.name)], nil
 	default:
-		return "", id.Attrs[v.attr]
+		return "", v.id.Attrs[name.name]
 	}
 }
 

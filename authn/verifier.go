@@ -103,7 +103,7 @@ type Inspector interface {
 //	Identity == nil, Err == nil    still good, nothing changed
 //	Identity != nil, Err == nil    still good, this replaces it (same ID; other kind, groups, expiry, …)
 //	Err is *Refused                gone: close its Conns
-//	any other Err                  could not tell: keep it until the next sweep
+//	any other Err                  could not tell: keep it until the next sweep. With an Identity it could tell in part: that replaces it
 type Recheck struct {
 	Identity *Identity
 	Err      error

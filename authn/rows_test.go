@@ -1,0 +1,339 @@
+package authn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/authn/authntest"
+)
+
+// table is a RowSource: the rooms of users.
+type table struct {
+	mu    sync.Mutex
+	rooms map[string][]string
+	err   error
+	wait  chan struct{} // if not nil, questions end when it is closed
+	asked int
+}
+
+func (s *table) Rows(ctx context.Context, _ *authn.Query, user string) ([]string, error) {
+	s.mu.Lock()
+	s.asked++
+	rooms, err, wait := slices.Clone(s.rooms[user]), s.err, s.wait
+	s.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return rooms, err
+}
+
+func (s *table) set(user string, rooms ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rooms[user] = rooms
+}
+
+func (s *table) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *table) wants(t *testing.T, asked int, when string) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked != asked {
+		t.Errorf("%s: the database was asked %d times, want %d", when, s.asked, asked)
+	}
+}
+
+func compileRules(t *testing.T, rules ...authn.Rule) *authn.Rules {
+	t.Helper()
+	r, err := authn.CompileRules(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+var roomRule = authn.Rule{To: "authenticated", SQL: "SELECT room FROM member WHERE user_id = {id}", Join: []string{"room.{row.room}"}, Publish: []string{"room.{row.room}.{id}"}}
+
+func newRowChain(t *testing.T, v *authntest.Fake, s *table, rules ...authn.Rule) *authn.Chain {
+	t.Helper()
+	c := newChain(t, onlyDjango, one(v))
+	c.AskRows(s)
+	c.SetRules(compileRules(t, rules...))
+	return c
+}
+
+func login(t *testing.T, c *authn.Chain, key string) *authn.Identity {
+	t.Helper()
+	id, err := c.Authenticate(t.Context(), cookie(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func hears(t *testing.T, c *authn.Chain, id *authn.Identity, group string) bool {
+	t.Helper()
+	g, err := c.Grants(id, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.CanSubscribe([]byte(group))
+}
+
+func TestRowsGrant(t *testing.T) {
+	s := &table{rooms: map[string][]string{"user-a": {"7", "*", "", "x.y"}, "user-banned": {"1"}}}
+	ban := authn.Rule{To: "authenticated", SQL: "SELECT 1 FROM ban WHERE user_id = {id}", Deny: []string{"room.1"}}
+	open := authn.Rule{To: "authenticated", Subscribe: []string{"room.1"}}
+	c := newRowChain(t, hashed(true, accept), s, roomRule)
+	a := login(t, c, "a")
+	g, err := c.Grants(a, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := g.Join(), []string{"user.user-a", "room.7", "room.%2A", "room.x%2Ey"}; !slices.Equal(got, want) {
+		t.Errorf("Join = %q, want %q", got, want)
+	}
+	for name, want := range map[string]bool{"room.7.user-a": true, "room.8.user-a": false, "room.7.user-b": false, "room.x.y": false} {
+		if got := g.CanPublish([]byte(name)); got != want {
+			t.Errorf("CanPublish(%q) = %v, want %v", name, got, want)
+		}
+	}
+	if hears(t, c, login(t, c, "b"), "room.7") {
+		t.Error("somebody without rows hears a room")
+	}
+
+	// Without a row an entry does not hold, also one without {row.…}.
+	c = newRowChain(t, hashed(true, accept), s, open, ban)
+	if !hears(t, c, login(t, c, "b"), "room.1") || hears(t, c, login(t, c, "banned"), "room.1") {
+		t.Error("a deny with sql does not hold for those with a row alone")
+	}
+}
+
+func TestRowsAreAskedForWhomTheRuleIsFor(t *testing.T) {
+	s := &table{rooms: map[string][]string{}}
+	staff := roomRule
+	staff.To = "staff"
+	c := newRowChain(t, hashed(true, func(_ context.Context, key string) (*authn.Identity, error) {
+		return &authn.Identity{ID: key, Kind: key}, nil
+	}), s, staff)
+	login(t, c, authn.KindUser)
+	s.wants(t, 0, "a user of no rule")
+	login(t, c, authn.KindStaff)
+	s.wants(t, 1, "one of a rule")
+}
+
+func TestRowsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &table{rooms: map[string][]string{"u": {"1"}}, wait: make(chan struct{})}
+		c := newRowChain(t, hashed(true, func(context.Context, string) (*authn.Identity, error) { return &authn.Identity{ID: "u"}, nil }), s, roomRule)
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() { login(t, c, fmt.Sprint(i)) })
+		}
+		synctest.Wait()
+		s.wants(t, 1, "20 logins of one user at once")
+		close(s.wait)
+		wg.Wait()
+		s.wait = nil
+		login(t, c, "21")
+		s.wants(t, 1, "another session")
+		advance(10 * time.Second)
+		login(t, c, "21")
+		s.wants(t, 2, "when cache_ttl is over")
+		c.ForgetUser("u")
+		login(t, c, "21")
+		s.wants(t, 3, "after revalidate")
+		if s := c.Stats(); s.RowsAsked != 3 || s.RowsFailed != 0 || s.RowsCached == 0 {
+			t.Errorf("Stats = %+v", s)
+		}
+	})
+}
+
+func TestNobodyIsLetInWithoutTheRows(t *testing.T) {
+	s := &table{rooms: map[string][]string{"user-a": {"1"}}, err: errors.New("down")}
+	c := newRowChain(t, hashed(true, accept), s, roomRule)
+	var refused *authn.Refused
+	if id, err := c.Authenticate(t.Context(), cookie("a")); err == nil || errors.As(err, &refused) {
+		t.Fatalf("with the database down: %v, %v, want that it is unavailable", id, err)
+	}
+	s.fail(nil)
+	a := login(t, c, "a") // nothing of the failure is kept
+	s.fail(errors.New("down"))
+	if !hears(t, c, login(t, c, "a"), "room.1") {
+		t.Error("a login in the cache does not live on")
+	}
+	if r := c.Revalidate(t.Context(), []*authn.Identity{a})[0]; r.Err == nil || errors.As(r.Err, &refused) || r.Identity != nil {
+		t.Errorf("Revalidate = %+v, want that it cannot tell", r)
+	}
+	s.fail(authn.Refuse("grants", nil))
+	if r := c.Revalidate(t.Context(), []*authn.Identity{a})[0]; !errors.As(r.Err, &refused) {
+		t.Errorf("Revalidate of one with too many rows = %+v, want that it is refused", r)
+	}
+
+	// Without a database at all a rule is not passed over.
+	c = newChain(t, onlyDjango, one(hashed(true, accept)))
+	c.SetRules(compileRules(t, roomRule))
+	if _, err := c.Authenticate(t.Context(), cookie("a")); err == nil {
+		t.Error("a rule that cannot be asked was passed over")
+	}
+}
+
+func TestSweepSeesChangedRows(t *testing.T) {
+	s := &table{rooms: map[string][]string{"user-a": {"1", "2"}}}
+	v := hashed(true, accept)
+	c := newRowChain(t, v, s, roomRule)
+	a, a2, b := login(t, c, "a"), login(t, c, "a"), login(t, c, "b")
+	twin := *a // another login of the same user
+	ids := []*authn.Identity{a, &twin, b}
+	for i, r := range c.Revalidate(t.Context(), ids) {
+		if r.Identity != nil || r.Err != nil {
+			t.Errorf("%d: nothing changed, and the answer is %+v", i, r)
+		}
+	}
+	s.wants(t, 4, "two users after two logins")
+	if a2 != a {
+		t.Fatal("the login was not in the cache")
+	}
+
+	s.set("user-a", "2")
+	answers := c.Revalidate(t.Context(), ids)
+	for i, r := range answers[:2] {
+		if r.Err != nil || r.Identity == nil || hears(t, c, r.Identity, "room.1") || !hears(t, c, r.Identity, "room.2") {
+			t.Errorf("%d: a row was removed, and the answer is %+v", i, r)
+		}
+	}
+	if hears(t, c, login(t, c, "a"), "room.1") {
+		t.Error("a login after the sweep has the rows of before")
+	}
+
+	// What the verifier tells holds when the rows cannot be told.
+	v.Sweep = func(_ context.Context, ids []*authn.Identity) []authn.Recheck {
+		out := make([]authn.Recheck, len(ids))
+		for i, id := range ids {
+			changed := *id
+			changed.Groups, changed.Rows = []string{"Editors"}, nil
+			out[i].Identity = &changed
+		}
+		return out
+	}
+	s.fail(errors.New("down"))
+	r := c.Revalidate(t.Context(), []*authn.Identity{a})[0]
+	if r.Err == nil || r.Identity == nil || !slices.Contains(r.Identity.Groups, "Editors") || !hears(t, c, r.Identity, "room.1") {
+		t.Errorf("Revalidate = %+v, want the new groups with the old rows, and an error", r)
+	}
+}
+
+func TestSweepGivesUpOnADeadDatabase(t *testing.T) {
+	s := &table{rooms: map[string][]string{}}
+	c := newRowChain(t, hashed(true, accept), s, roomRule)
+	var ids []*authn.Identity
+	for i := range 200 {
+		ids = append(ids, login(t, c, fmt.Sprint(i)))
+	}
+	s.fail(errors.New("down"))
+	for _, r := range c.Revalidate(t.Context(), ids) {
+		if r.Err == nil {
+			t.Fatal("a login counts as looked at")
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if asked := s.asked - 200; asked > 40 {
+		t.Errorf("a dead database was asked %d times in one sweep", asked)
+	}
+}
+
+func TestARowRemovedDuringALoginDoesNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &table{rooms: map[string][]string{"user-a": {"1"}}, wait: make(chan struct{})}
+		c := newRowChain(t, hashed(true, accept), s, roomRule)
+		got := make(chan *authn.Identity, 1) // never closed
+		go func() { got <- login(t, c, "a") }()
+		synctest.Wait() // the old row was read and is on its way
+		s.set("user-a")
+		c.ForgetUser("user-a")
+		wait := s.wait
+		s.mu.Lock()
+		s.wait = nil
+		s.mu.Unlock()
+		close(wait)
+		if id := <-got; hears(t, c, id, "room.1") {
+			t.Error("the login has a row that was gone when revalidate was answered")
+		}
+		if hears(t, c, login(t, c, "a"), "room.1") {
+			t.Error("the row that was gone is in the cache")
+		}
+	})
+}
+
+func TestNewSQLRulesAreAskedOfThoseThatAreIn(t *testing.T) {
+	s := &table{rooms: map[string][]string{"user-a": {"1"}}}
+	c := newRowChain(t, hashed(true, accept), s)
+	a := login(t, c, "a")
+	if !c.SetRules(compileRules(t, roomRule)) || c.SetRules(compileRules(t, roomRule, authn.Rule{To: "staff", Publish: []string{"x"}})) {
+		t.Error("SetRules does not tell that there are new queries, or tells it when there are none")
+	}
+	if _, err := c.Grants(a, "c"); !errors.Is(err, authn.ErrNoRows) {
+		t.Errorf("Grants without the rows = %v, want ErrNoRows", err)
+	}
+	if !hears(t, c, login(t, c, "a"), "room.1") {
+		t.Error("the login in the cache was taken, though it lacks the rows")
+	}
+	if r := c.Revalidate(t.Context(), []*authn.Identity{a})[0]; r.Identity == nil || !hears(t, c, r.Identity, "room.1") {
+		t.Errorf("Revalidate = %+v, want the rows", r)
+	}
+}
+
+func TestSQLRulesThatCannotWork(t *testing.T) {
+	for _, tt := range []struct {
+		rule authn.Rule
+		want string
+	}{
+		{authn.Rule{To: "anonymous", SQL: "SELECT a FROM t WHERE id = {id}"}, "nobody whose rows"},
+		{authn.Rule{To: "authenticated", SQL: "DELETE FROM t WHERE id = {id}"}, "sql: want one SELECT"},
+		{authn.Rule{To: "authenticated", Subscribe: []string{"a.{row.x}"}}, "{row.x} is of a row, and there is no sql"},
+		{authn.Rule{To: "authenticated", Subscribe: []string{"a.{rows.x}"}}, "unknown variable {rows.x}"},
+		{authn.Rule{To: "authenticated", Site: "shop"}, "there is no sql in this entry"},
+		{authn.Rule{To: "authenticated", SQL: "SELECT a FROM t WHERE id = {id}", Join: []string{"a.{row.a}.*"}}, "wildcard"},
+	} {
+		if _, err := authn.CompileRules([]authn.Rule{tt.rule}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("CompileRules(%+v) = %v, want %q", tt.rule, err, tt.want)
+		}
+	}
+}
+
+func TestAOneTimeLoginHasItsRows(t *testing.T) {
+	s := &table{rooms: map[string][]string{"u": {"1"}}}
+	v := &onceVerifier{}
+	c := newChain(t, onlyDjango, map[string]authn.Verifier{"django": v})
+	c.AskRows(s)
+	c.SetRules(compileRules(t, roomRule))
+	id, err := c.AuthenticateToken(t.Context(), "ticket")
+	if err != nil || !hears(t, c, id, "room.1") {
+		t.Fatalf("AuthenticateToken = %v, %v", id, err)
+	}
+}
+
+type onceVerifier struct{}
+
+func (*onceVerifier) OneTime(authn.Credential) bool { return true }
+func (*onceVerifier) Verify(context.Context, authn.Credential) (*authn.Identity, error) {
+	return &authn.Identity{ID: "u"}, nil
+}
