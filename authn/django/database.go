@@ -36,8 +36,9 @@ type database struct {
 type dialect interface {
 	// columns gives the type of each column, in lower case; none if there is no such table.
 	columns(ctx context.Context, db *sql.DB, table string) (map[string]string, error)
-	// param is the first parameter in SQL.
+	// param is the first parameter in SQL, bound the same as an expression of a primary key's type. "?" has to be given for each place where it stands.
 	param() string
+	bound(kind idKind) string
 	// clock is an expression of "YYYY-MM-DD HH:MM:SS[.ffffff]" for a column of times.
 	clock(column string) string
 	// zoned tells that times have a zone of their own, so that the site's settings do not matter.
@@ -83,6 +84,22 @@ type userRow struct {
 }
 
 func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database, error) {
+	d, err := connect(o, log, true)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.prepare(ctx); err != nil {
+		if explained, lasting := d.dialect.explain(err); lasting {
+			d.db.Close()
+			return nil, fmt.Errorf("authn.django.database: %w", explained)
+		}
+		log.Warn("the Django database does not answer yet; logins are unavailable until it does", "err", err)
+	}
+	return d, nil
+}
+
+// connect makes the pool; nothing is asked yet. With oneTrip a driver may put parameters into the text of our own queries, where that saves a round trip.
+func connect(o *Options, log *slog.Logger, oneTrip bool) (*database, error) {
 	address, err := parseDSN(o.Database, o.BaseDir)
 	if err != nil {
 		return nil, fmt.Errorf("authn.django.database: %w", err)
@@ -92,7 +109,7 @@ func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database,
 	case address.path != "":
 		d.db, d.dialect, err = openSQLite(address.path)
 	case address.mysql != "":
-		d.db, d.dialect, err = openMySQL(address.mysql, o.UserTable)
+		d.db, d.dialect, err = openMySQL(address.mysql, o.UserTable, oneTrip)
 	default:
 		d.db, d.dialect, err = openPostgres(address.postgres, sweepTimeout(o.QueryTimeout), log)
 	}
@@ -112,13 +129,6 @@ func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database,
 	d.db.SetMaxIdleConns(conns)
 	d.db.SetConnMaxIdleTime(idle)
 	d.db.SetConnMaxLifetime(30 * time.Minute) // so that a failed-over or resized database is found again
-	if _, err := d.prepare(ctx); err != nil {
-		if explained, lasting := d.dialect.explain(err); lasting {
-			d.db.Close()
-			return nil, fmt.Errorf("authn.django.database: %w", explained)
-		}
-		log.Warn("the Django database does not answer yet; logins are unavailable until it does", "err", err)
-	}
 	return d, nil
 }
 

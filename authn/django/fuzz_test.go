@@ -121,7 +121,7 @@ func FuzzParseDSN(f *testing.F) {
 				}
 			}
 			if err == nil && d.mysql != "" {
-				db, _, err := openMySQL(d.mysql, "auth_user")
+				db, _, err := openMySQL(d.mysql, "auth_user", true)
 				if err == nil {
 					db.Close()
 				} else if strings.Contains(err.Error(), password) {

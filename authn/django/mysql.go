@@ -73,7 +73,7 @@ func parseMySQL(address string) (*mysql.Config, error) {
 
 var errNotEncodedMySQL = errors.New("mysql address: a special character is not percent-encoded (password and port are the usual places: @ is %40, / is %2F, # is %23)")
 
-func openMySQL(address, userTable string) (*sql.DB, dialect, error) {
+func openMySQL(address, userTable string, oneTrip bool) (*sql.DB, dialect, error) {
 	c, err := parseMySQL(address)
 	if err != nil {
 		return nil, nil, err
@@ -81,9 +81,9 @@ func openMySQL(address, userTable string) (*sql.DB, dialect, error) {
 	if err := mysqlTLS(c, address); err != nil {
 		return nil, nil, err
 	}
-	c.Timeout = 5 * time.Second // to connect
-	c.InterpolateParams = true  // one round trip a query; safe with the driver's utf8mb4
-	c.Logger = silent{}         // what goes wrong is returned
+	c.Timeout = 5 * time.Second   // to connect
+	c.InterpolateParams = oneTrip // safe with the driver's utf8mb4
+	c.Logger = silent{}           // what goes wrong is returned
 	// group_concat_max_len cuts lists off, silently and at 1,024 bytes by default in MySQL.
 	c.Params = map[string]string{"sql_mode": "'ANSI'", "group_concat_max_len": "4194304"}
 	connector, err := mysql.NewConnector(c)
@@ -170,8 +170,9 @@ func probe(ctx context.Context, db *sql.DB, column, table string) error {
 	return rows.Close()
 }
 
-func (mysqlDialect) param() string { return "?" }
-func (mysqlDialect) zoned() bool   { return false }
+func (mysqlDialect) param() string       { return "?" }
+func (mysqlDialect) bound(idKind) string { return "?" }
+func (mysqlDialect) zoned() bool         { return false }
 func (mysqlDialect) clock(column string) string {
 	return `DATE_FORMAT(` + column + `, '%Y-%m-%d %H:%i:%s.%f')`
 }

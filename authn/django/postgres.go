@@ -105,14 +105,21 @@ func (postgresDialect) clock(column string) string {
 	return `to_char(` + column + ` AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')`
 }
 
-func (postgresDialect) is(column string, kind idKind) string {
+func (d postgresDialect) is(column string, kind idKind) string {
+	if kind == idText {
+		return column + " = $1"
+	}
+	return column + " = " + d.bound(kind)
+}
+
+func (postgresDialect) bound(kind idKind) string {
 	switch kind {
 	case idInteger:
-		return column + " = $1::bigint" // else a number beyond the column's type is an error and not nobody
+		return "$1::bigint" // else a number beyond the column's type is an error and not nobody
 	case idUUID:
-		return column + " = $1::uuid"
+		return "$1::uuid"
 	}
-	return column + " = $1"
+	return "$1::text"
 }
 
 func (postgresDialect) in(column string, kind idKind) string {

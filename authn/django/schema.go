@@ -319,9 +319,12 @@ func (d *database) build(s *schema) *queries {
 	return q
 }
 
+// nobody is a primary key that no user has.
+var nobody = map[idKind]string{idText: "-", idInteger: "-1", idUUID: strings.Repeat("0", 32)}
+
 // try runs every query for nobody.
 func (d *database) try(ctx context.Context, q *queries) error {
-	nobody := map[idKind]string{idText: "-", idInteger: "-1", idUUID: strings.Repeat("0", 32)}[q.schema.id]
+	nobody := nobody[q.schema.id]
 	for _, t := range []struct {
 		query string
 		list  bool

@@ -68,6 +68,7 @@ func readColumns(rows *sql.Rows, err error) (map[string]string, error) {
 }
 
 func (sqliteDialect) param() string                     { return "?1" }
+func (sqliteDialect) bound(idKind) string               { return "?1" }
 func (sqliteDialect) zoned() bool                       { return false }
 func (sqliteDialect) clock(column string) string        { return "CAST(" + column + " AS TEXT)" }
 func (sqliteDialect) is(column string, _ idKind) string { return column + " = ?1" }

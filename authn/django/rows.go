@@ -1,0 +1,251 @@
+package django
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatecast/gatecast/authn"
+)
+
+// Rows runs the SQL rules of [[grants]] in a site's database, on connections of its own, as many as database_conns. All methods may be called
+// concurrently. It writes nothing.
+type Rows struct {
+	opts Options
+	db   *database
+
+	// held by whoever looks at the tables
+	looking chan struct{} // capacity 1, never closed: a lock that can be waited for with a ctx
+
+	mu        sync.Mutex
+	known     bool                            // the user table was looked at; guarded by mu, as are all below
+	id        idKind                          // of the user's primary key
+	plans     map[authn.QueryKey]*plan        // of queries that were tried
+	queries   map[authn.QueryKey]*authn.Query // to be tried
+	failure   error                           // of the last look
+	failureAt time.Time
+}
+
+// plan is a query as it is sent.
+type plan struct {
+	text    string
+	params  int
+	id      idKind   // of them
+	columns []string // that are wanted
+}
+
+// Bounds on what a query may give one user.
+const (
+	maxRows  = 1024
+	maxValue = 200 // bytes; no name of a group is longer
+)
+
+// OpenRows connects to the site's database. Of o it needs the database, the user table and its primary key. A database that does not answer yet is no
+// error, as in [Open]; one that answers and does not know the tables or columns of queries is. Close it.
+func OpenRows(ctx context.Context, o Options, log *slog.Logger, queries ...*authn.Query) (*Rows, error) {
+	o.Engine, o.VerifyHash = "", false // no session is read here
+	if err := o.ValidateUsers(); err != nil {
+		return nil, err
+	}
+	r := &Rows{opts: o, looking: make(chan struct{}, 1), plans: make(map[authn.QueryKey]*plan), queries: make(map[authn.QueryKey]*authn.Query)}
+	var err error
+	if r.db, err = connect(&r.opts, log, false); err != nil {
+		return nil, err
+	}
+	if err := r.Add(ctx, queries...); err != nil {
+		return nil, errors.Join(err, r.db.close())
+	}
+	return r, nil
+}
+
+// Close closes the connections to the database. No other call may follow.
+func (r *Rows) Close() error { return r.db.close() }
+
+// Add has more queries tried. The error says that one of them cannot work; a database that does not answer is no error.
+func (r *Rows) Add(ctx context.Context, queries ...*authn.Query) error {
+	r.mu.Lock()
+	for _, q := range queries {
+		r.queries[q.Key()] = q
+	}
+	r.failure = nil
+	r.mu.Unlock()
+	for _, q := range queries {
+		if _, err := r.plan(ctx, q); err != nil {
+			explained, lasting := r.db.dialect.explain(err)
+			if lasting {
+				return explained
+			}
+			r.db.log.Warn("the database of an SQL rule does not answer yet; logins it decides about are unavailable until it does", "err", err)
+			return nil
+		}
+	}
+	return nil
+}
+
+// Ping implements authn.Pinger: it tries what was not tried yet, and asks the database for an answer.
+func (r *Rows) Ping(ctx context.Context) error {
+	r.mu.Lock()
+	queries := slices.Collect(maps.Values(r.queries))
+	r.mu.Unlock()
+	for _, q := range queries {
+		if _, err := r.plan(ctx, q); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := r.db.limit(ctx, r.db.timeout)
+	defer cancel()
+	var one int
+	if err := r.db.db.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
+		return r.failed("ask the database", err)
+	}
+	return nil
+}
+
+// Rows implements authn.RowSource for the queries of this site. Who cannot be one of its users has no rows.
+func (r *Rows) Rows(ctx context.Context, q *authn.Query, user string) ([]string, error) {
+	p, err := r.plan(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := strings.CutPrefix(user, r.opts.UserPrefix)
+	if ok {
+		key, ok = normalID(key, p.id)
+	}
+	if !ok {
+		return nil, nil
+	}
+	ctx, cancel := r.db.limit(ctx, r.db.timeout)
+	defer cancel()
+	values, err := r.run(ctx, p, key)
+	if err != nil && r.db.dialect.undefined(err) { // a migration under us
+		r.mu.Lock()
+		clear(r.plans)
+		r.mu.Unlock()
+	}
+	return values, err
+}
+
+// plan gives how a query is sent, and tries it the first time: as nobody, so that a missing table, column or right is found at start.
+func (r *Rows) plan(ctx context.Context, q *authn.Query) (*plan, error) {
+	if p, err := r.planned(q); p != nil || err != nil {
+		return p, err
+	}
+	select {
+	case r.looking <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the database: %w", ctx.Err())
+	}
+	defer func() { <-r.looking }()
+	if p, err := r.planned(q); p != nil || err != nil {
+		return p, err
+	}
+	p, err := r.look(ctx, q)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		if ctx.Err() == nil {
+			r.failure, r.failureAt = err, time.Now()
+		}
+		return nil, err
+	}
+	r.plans[q.Key()] = p
+	return p, nil
+}
+
+// planned is a plan that is there, or an error that is too young to ask again.
+func (r *Rows) planned(q *authn.Query) (*plan, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.plans[q.Key()]; p != nil {
+		return p, nil
+	}
+	if r.failure != nil && time.Since(r.failureAt) < lookPause {
+		return nil, r.failure
+	}
+	return nil, nil
+}
+
+func (r *Rows) look(ctx context.Context, q *authn.Query) (*plan, error) {
+	ctx, cancel := r.db.limit(ctx, sweepTimeout(r.db.timeout))
+	defer cancel()
+	id, err := r.detect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{text: q.SQL(r.db.dialect.bound(id)), params: 1, id: id, columns: q.Columns()}
+	if r.db.dialect.param() == "?" {
+		p.params = q.Params()
+	}
+	_, err = r.run(ctx, p, nobody[id])
+	return p, err
+}
+
+// detect finds out the type of the user's primary key.
+func (r *Rows) detect(ctx context.Context) (idKind, error) {
+	columns, err := r.db.dialect.columns(ctx, r.db.db, r.opts.UserTable)
+	if err != nil {
+		return 0, r.failed("look at table "+r.opts.UserTable, err)
+	}
+	kind, ok := columns[r.opts.UserIDColumn]
+	if !ok {
+		return 0, wrong("there is no table %s with a column %s: set user_table and user_id_column to where the users of this database are, for {id} has the type of that column", r.opts.UserTable, r.opts.UserIDColumn)
+	}
+	return idKindOf(kind), nil
+}
+
+// run asks for the rows of the user with this key.
+func (r *Rows) run(ctx context.Context, p *plan, key string) ([]string, error) {
+	rows, err := r.db.db.QueryContext(ctx, p.text, slices.Repeat([]any{r.db.dialect.arg(key, p.id)}, p.params)...)
+	if err != nil {
+		return nil, r.failed("run the sql", err)
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, r.failed("run the sql", err)
+	}
+	places := make([]int, len(p.columns))
+	for i, want := range p.columns {
+		if places[i] = slices.Index(names, want); places[i] < 0 {
+			return nil, wrong("the sql gives no column %s for {row.%s}; it gives %s", want, want, strings.Join(names, ", "))
+		}
+	}
+	cells, scan := make([]sql.NullString, len(names)), make([]any, len(names))
+	for i := range cells {
+		scan[i] = &cells[i]
+	}
+	var found [][]string
+	for rows.Next() {
+		if len(found) == maxRows {
+			return nil, &authn.Refused{Code: authn.CodeForbidden, Reason: "grants", Err: fmt.Errorf("an SQL rule of [[grants]] gives more than %d rows; let it give fewer, with wildcards in the patterns", maxRows)}
+		}
+		if err := rows.Scan(scan...); err != nil {
+			return nil, r.failed("read a row", err)
+		}
+		row := make([]string, max(1, len(places)))
+		for i, place := range places {
+			if len(cells[place].String) <= maxValue {
+				row[i] = cells[place].String
+			}
+		}
+		found = append(found, row)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, r.failed("read the rows", err)
+	}
+	slices.SortFunc(found, slices.Compare)
+	found = slices.CompactFunc(found, slices.Equal)
+	return slices.Concat(found...), nil
+}
+
+func (r *Rows) failed(doing string, err error) error {
+	err, _ = r.db.dialect.explain(err)
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -1,0 +1,225 @@
+package django
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/authn/django/pgtest"
+	"github.com/gatecast/gatecast/authn/django/servertest"
+)
+
+// query is the sql of a rule whose patterns name these columns.
+func query(t *testing.T, text string, columns ...string) *authn.Query {
+	t.Helper()
+	rule := authn.Rule{To: "authenticated", SQL: text}
+	for _, c := range columns {
+		rule.Subscribe = append(rule.Subscribe, "x.{row."+c+"}")
+	}
+	rules, err := authn.CompileRules([]authn.Rule{rule})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules.Queries()[0]
+}
+
+func (s *site) openRows(queries ...*authn.Query) *Rows {
+	s.t.Helper()
+	r, err := OpenRows(s.t.Context(), s.options(), slog.New(slog.DiscardHandler), queries...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { r.Close() })
+	return r
+}
+
+// members makes a table of rooms and their members.
+func (s *site) members() {
+	s.exec(`CREATE TABLE chat_member (room_id integer NULL, user_id ` + s.idSQL + ` NOT NULL, role varchar(250) NULL)`)
+}
+
+func (s *site) addMember(room any, user string, role any) {
+	cast := ""
+	if s.pg {
+		cast = "::text::" + s.idSQL
+	}
+	s.exec(s.bind(`INSERT INTO chat_member VALUES ($1, $2`+cast+`, $3)`), room, s.stored(user), role)
+}
+
+const memberRooms = "SELECT room_id FROM chat_member WHERE user_id = {id}"
+
+func rowsOf(t *testing.T, r *Rows, q *authn.Query, user string, want ...string) {
+	t.Helper()
+	got, err := r.Rows(t.Context(), q, user)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("Rows of %q = %q, %v, want %q", user, got, err, want)
+	}
+}
+
+func TestRowsOfAUser(t *testing.T) {
+	const alice, bob = "53b6eb2b-4fbd-4a4d-9d4c-0b5f0a1f7c11", "63b6eb2b-4fbd-4a4d-9d4c-0b5f0a1f7c11"
+	for _, tt := range []struct {
+		kind   siteKind
+		ids    [2]string
+		nobody []string // ids that are no key of this site's users, or of others
+	}{
+		{plainSite, [2]string{"42", "43"}, []string{"44", "-1", "42abc", "42 OR 1=1", "0x2a", "42.0", "'42'", "9223372036854775807", "99999999999999999999", alice, "é", ""}},
+		{siteKind{"text", "accounts_member", "member", "varchar(60)", "varchar(60)"}, [2]string{"a'b\"c\\d", "42"}, []string{"a", "' OR '1'='1", "a'b\"c\\", "42'", "{id}", "?", "$1", "\\'", "4\x002"}},
+		{siteKind{"uuid", "accounts_member", "member", "char(32)", "uuid"}, [2]string{alice, bob}, []string{"42", strings.Repeat("0", 32), alice[:35], alice + "0", "' OR '1'='1"}},
+	} {
+		t.Run(tt.kind.user+" "+tt.kind.idSQLite, func(t *testing.T) {
+			onEveryDatabase(t, tt.kind, func(t *testing.T, s *site) {
+				s.members()
+				for _, one := range []struct {
+					room any
+					user int
+					role any
+				}{{7, 0, "owner"}, {12, 0, "a.b'c"}, {7, 0, "owner"}, {nil, 0, nil}, {8, 1, strings.Repeat("é", 120)}} {
+					s.addMember(one.room, tt.ids[one.user], one.role)
+				}
+				rooms, roles := query(t, memberRooms, "room_id"), query(t, "SELECT role, room_id, user_id FROM chat_member WHERE user_id = {id} AND (role <> 'x' OR user_id = {id})", "room_id", "role")
+				any := query(t, "SELECT 1 FROM chat_member WHERE user_id IN ({id})")
+				r := s.openRows(rooms, roles, any)
+				rowsOf(t, r, rooms, tt.ids[0], "", "12", "7") // NULL is no value
+				rowsOf(t, r, rooms, tt.ids[1], "8")
+				rowsOf(t, r, roles, tt.ids[0], "", "", "a.b'c", "12", "owner", "7")
+				rowsOf(t, r, roles, tt.ids[1], "", "8") // longer than any name of a group
+				rowsOf(t, r, any, tt.ids[0], "")
+				for _, id := range tt.nobody {
+					rowsOf(t, r, rooms, id)
+					rowsOf(t, r, any, id)
+				}
+				if err := r.Ping(t.Context()); err != nil {
+					t.Errorf("Ping = %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestRowsAreThoseOfTheSitesUsers(t *testing.T) {
+	s := newSQLiteSite(t, plainSite, "wal")
+	s.members()
+	s.addMember(7, "42", nil)
+	q := query(t, memberRooms, "room_id")
+	o := s.options()
+	o.UserPrefix = "shop:"
+	r, err := OpenRows(t.Context(), o, slog.New(slog.DiscardHandler), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	rowsOf(t, r, q, "shop:42", "7")
+	rowsOf(t, r, q, "42")
+	rowsOf(t, r, q, "other:42")
+}
+
+func TestRowsAreBounded(t *testing.T) {
+	onEveryDatabase(t, plainSite, func(t *testing.T, s *site) {
+		s.exec(`CREATE TABLE digit (n integer)`)
+		s.exec(`INSERT INTO digit VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)`)
+		const numbers = "SELECT a.n * 1000 + b.n * 100 + c.n * 10 + d.n AS n FROM digit a, digit b, digit c, digit d WHERE {id} > 0 AND a.n < 2"
+		most, more := query(t, numbers+" AND a.n * 1000 + b.n * 100 + c.n * 10 + d.n < 1024", "n"), query(t, numbers+" AND a.n * 1000 + b.n * 100 + c.n * 10 + d.n < 1025", "n")
+		r := s.openRows(most, more)
+		if got, err := r.Rows(t.Context(), most, "1"); err != nil || len(got) != maxRows {
+			t.Errorf("%d rows, %v, want %d", len(got), err, maxRows)
+		}
+		var refused *authn.Refused
+		if got, err := r.Rows(t.Context(), more, "1"); !errors.As(err, &refused) || got != nil || refused.Code != authn.CodeForbidden {
+			t.Errorf("more rows = %d, %v, want a refusal", len(got), err)
+		}
+		if s.pg {
+			r.db.timeout = 100 * time.Millisecond
+			slow := query(t, "SELECT pg_sleep(5) FROM digit WHERE n = {id}")
+			r.plans[slow.Key()] = &plan{text: "SELECT pg_sleep(5) FROM digit WHERE n = $1::bigint", params: 1, id: idInteger}
+			if _, err := r.Rows(t.Context(), slow, "1"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a slow query = %v, want that its time is over", err)
+			}
+		}
+	})
+}
+
+func TestRowsThatCannotBeAskedFor(t *testing.T) {
+	onEveryDatabase(t, plainSite, func(t *testing.T, s *site) {
+		s.members()
+		for text, want := range map[string]string{
+			"SELECT room FROM chat_member WHERE user_id = {id}":         "room",
+			"SELECT room_id FROM chat_members WHERE user_id = {id}":     "chat_members",
+			"SELECT room_id AS r FROM chat_member WHERE user_id = {id}": "the sql gives no column room_id for {row.room_id}; it gives r",
+			"SELECT room_id FROM chat_member WHERE user_id = {id} AND":  "",
+		} {
+			r, err := OpenRows(t.Context(), s.options(), slog.New(slog.DiscardHandler), query(t, text, "room_id"))
+			if err == nil {
+				r.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("OpenRows with %q = %v, want %q", text, err, want)
+			}
+		}
+		o := s.options()
+		o.UserTable = "people"
+		if _, err := OpenRows(t.Context(), o, slog.New(slog.DiscardHandler), query(t, memberRooms, "room_id")); err == nil || !strings.Contains(err.Error(), "set user_table") {
+			t.Errorf("OpenRows without the user table = %v", err)
+		}
+		// What was fine may change under us: then the rows cannot be told, and can be again when the table is back.
+		q := query(t, memberRooms, "room_id")
+		r := s.openRows(q)
+		s.exec(`ALTER TABLE chat_member RENAME TO away`)
+		if got, err := r.Rows(t.Context(), q, "42"); err == nil {
+			t.Errorf("Rows without the table = %q", got)
+		}
+		s.exec(`ALTER TABLE away RENAME TO chat_member`)
+		waitFor(t, func() bool { _, err := r.Rows(t.Context(), q, "42"); return err == nil })
+	})
+}
+
+// A right to two columns is enough, as documented.
+func TestRowsNeedSelectOnWhatTheyRead(t *testing.T) {
+	text, err := os.ReadFile("../../server/docs/grants.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```sql\n")
+	grant, _, _ := strings.Cut(block, ";\n")
+	check := func(t *testing.T, s *site, o Options) {
+		t.Helper()
+		s.members()
+		s.addMember(7, "42", nil)
+		q := query(t, memberRooms, "room_id")
+		if _, err := OpenRows(t.Context(), o, slog.New(slog.DiscardHandler), q); err == nil || !strings.Contains(err.Error(), "GRANT SELECT ON") {
+			t.Errorf("OpenRows without the right = %v, want advice", err)
+		}
+		s.exec(grant)
+		r, err := OpenRows(t.Context(), o, slog.New(slog.DiscardHandler), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		rowsOf(t, r, q, "42", "7")
+		if _, err := r.db.db.Exec(fmt.Sprintf("DELETE FROM chat_member WHERE room_id = %d", 7)); err == nil {
+			t.Error("the reader may write")
+		}
+	}
+	t.Run("postgres", func(t *testing.T) {
+		s := newPostgresSite(t, pgtest.Start(t), plainSite) // a role belongs to the server
+		s.exec(`CREATE ROLE gatecast LOGIN`)
+		o := s.options()
+		o.Database = strings.Replace(o.Database, "postgres@", "gatecast:x@", 1)
+		check(t, s, o)
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		s := newMariaSite(t, servertest.MariaDB(t), plainSite)
+		s.exec(`CREATE USER gatecast IDENTIFIED BY 'x'`)
+		s.exec(`GRANT SELECT (id, password, is_active, is_staff, is_superuser) ON auth_user TO gatecast`)
+		o := s.options()
+		o.Database = strings.Replace(o.Database, "root@", "gatecast:x@", 1)
+		check(t, s, o)
+	})
+}
