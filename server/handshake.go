@@ -268,9 +268,12 @@ func (n *Node) finish(v *verdict, who func(*authn.Request) (*authn.Identity, err
 	return v
 }
 
-// grants compiles what a login may hear and say. A login whose grants cannot be compiled is refused for good.
+// grants compiles what a login may hear and say. A login whose grants cannot be compiled is refused for good, unless only rows are missing.
 func (n *Node) grants(id *authn.Identity, conn uuid.UUID) (*authn.Grants, error) {
 	g, err := n.chain.Grants(id, conn.String())
+	if errors.Is(err, authn.ErrNoRows) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, &authn.Refused{Code: authn.CodeForbidden, Reason: "grants", Err: err}
 	}

@@ -139,6 +139,13 @@ func (n *Node) Metrics() []admin.Metric {
 				emit(float64(s.CacheMisses), "verifier")
 				emit(float64(s.CacheShared), "shared")
 			}},
+		{Name: "gatecast_authn_rows_total", Help: "Rows of SQL rules wanted for users, by where they came from: cache, database, or nowhere (failed).",
+			Type: admin.Counter, Labels: []string{"from"}, Collect: func(emit func(float64, ...string)) {
+				s := n.chain.Stats()
+				emit(float64(s.RowsCached), "cache")
+				emit(float64(s.RowsAsked-s.RowsFailed), "database")
+				emit(float64(s.RowsFailed), "failed")
+			}},
 		gauge("gatecast_authn_cached_logins", "Logins in the cache.", func() float64 { return float64(n.chain.Stats().CacheEntries) }),
 		gauge("gatecast_authn_tombstones", "Ended sessions that are remembered.", func() float64 { return float64(n.chain.Stats().Tombstones) }),
 

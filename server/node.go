@@ -123,6 +123,7 @@ type Node struct {
 	revoked     revocations
 	rulesAge    atomic.Uint64 // how often the rules were replaced
 	swept       chan struct{} // a sweep has ended; never closed
+	resweep     chan struct{} // a sweep is wanted now; never closed
 	pruned      atomic.Int64  // bytes of cached logins that were given up since the last trim
 	counters    counters
 
@@ -205,6 +206,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 		attempts:   attempts{perSecond: c.Authn.FailedPerSecond, began: time.Now()},
 		rejectHTTP: c.Authn.Reject == authn.RejectHTTP,
 		swept:      make(chan struct{}, 1),
+		resweep:    make(chan struct{}, 1),
 		draining:   make(chan struct{}), stopped: make(chan struct{}), brokerReady: make(chan struct{}),
 	}
 	if n.wall == nil {
@@ -373,9 +375,15 @@ func (n *Node) SetOrigins(origins []string) error {
 
 // SetRules replaces the grants for all conns, those that are open too.
 func (n *Node) SetRules(rules *authn.Rules) {
-	n.chain.SetRules(rules)
+	asksMore := n.chain.SetRules(rules)
 	n.rulesAge.Add(1) // logins on their way are compiled again
 	n.regrantAll()
+	if asksMore {
+		select {
+		case n.resweep <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // rule is the first [[groups]] entry whose pattern matches; its zero value echoes.

@@ -53,6 +53,8 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 			return
 		case <-prune.C:
 			n.prune()
+		case <-n.resweep:
+			n.sweepLogins(ctx)
 		case <-sweep:
 			n.sweepLogins(ctx)
 			n.counters.sweeps.Add(1)
@@ -161,11 +163,15 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 			changes[key] = change{err: refused}
 		case errors.Is(r.Err, authn.ErrOvertaken): // by another revalidate of the user, which has the last word
 			continue
-		case r.Err != nil:
+		case r.Err != nil && r.Identity == nil:
 			n.counters.sweepErrors.Add(1)
 			unsure = true
 			continue
 		case r.Identity != nil:
+			if r.Err != nil {
+				n.counters.sweepErrors.Add(1)
+				unsure = true
+			}
 			changes[key] = change{id: r.Identity}
 		case regrant:
 			changes[key] = change{id: ids[i]}
@@ -236,9 +242,12 @@ func (n *Node) regrantAll() {
 	n.broker.DisconnectNative(func(broker.NativeUser) bool { return true })
 }
 
-// regrant gives a conn the grants of id, which is its own login or what that has become.
+// regrant gives a conn the grants of id, which is its own login or what that has become. While the rows of a new SQL rule are missing it keeps those it has.
 func (o *owner) regrant(slot uint32, c *conn, id *authn.Identity) {
 	grants, err := o.node.grants(id, c.id)
+	if errors.Is(err, authn.ErrNoRows) {
+		return
+	}
 	if err != nil {
 		o.end(slot, refuseLogin(err))
 		return

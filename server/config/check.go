@@ -18,6 +18,7 @@ func (s *Settings) check() {
 	s.checkIssuers()
 	s.checkIDs()
 	s.checkGrants()
+	s.checkQueries()
 	s.checkListeners()
 	s.checkSecrets()
 	s.checkCarriers()
@@ -179,6 +180,29 @@ func (s *Settings) checkGrants() {
 	if len(s.Config.Grants) == 0 {
 		s.warn(fmt.Errorf("there are no [[grants]]: users hear only their own group user.ID and what backends add them to"))
 	}
+}
+
+// checkQueries asks that there is a database for every rule with sql.
+func (s *Settings) checkQueries() {
+	for i, rule := range s.Config.Grants {
+		at := fmt.Sprintf("grants[%d]", i)
+		site, ok := s.Config.Authn.Site(rule.Site)
+		switch {
+		case rule.SQL == "":
+		case !ok:
+			s.failAt(at+".site", fmt.Sprintf("%s.site: there is no [authn.django.sites.%s]%s", at, rule.Site, Suggest(rule.Site, slices.Sorted(maps.Keys(s.Config.Authn.Django.Sites)))))
+		case site.Database == "":
+			s.failAt(at+".sql", at+".sql: set "+ofTable(rule.Site)+".database, which it is run in; the table and primary key of its users are user_table and user_id_column there")
+		}
+	}
+}
+
+// ofTable is the path of a site's section.
+func ofTable(site string) string {
+	if site == "" {
+		return "authn.django"
+	}
+	return "authn.django.sites." + site
 }
 
 // Listener is an address the node would listen on, and the key it comes from.

@@ -26,6 +26,7 @@ import (
 type login struct {
 	chain *authn.Chain
 	rules *authn.Rules
+	rows  *rows                    // that SQL rules ask for
 	jwt   map[string]*jwt.Verifier // by name in the chain
 	dev   *dev.Verifier            // nil unless in the chain
 	open  []io.Closer
@@ -35,7 +36,8 @@ type login struct {
 
 // openLogin makes the verifiers that authn.chain names and joins them. The caller must Close it.
 func openLogin(ctx context.Context, s *config.Settings, log *slog.Logger) (*login, error) {
-	l := &login{jwt: map[string]*jwt.Verifier{}, ledger: ticket.NewLedger()}
+	l := &login{rows: &rows{}, jwt: map[string]*jwt.Verifier{}, ledger: ticket.NewLedger()}
+	l.open = append(l.open, l.rows)
 	verifiers := map[string]authn.Verifier{}
 	for _, name := range s.Config.Authn.Chain {
 		v, err := l.openVerifier(ctx, s, name, log)
@@ -48,9 +50,13 @@ func openLogin(ctx context.Context, s *config.Settings, log *slog.Logger) (*logi
 	if l.rules, err = authn.CompileRules(s.Config.Grants); err != nil {
 		return nil, errors.Join(fmt.Errorf("grants: %w", err), l.Close())
 	}
+	if err = l.rows.prepare(ctx, l.rules, &s.Config.Authn, log); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	if l.chain, err = authn.NewChain(s.Config.Authn.Options, verifiers, l.rules, log); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	l.chain.AskRows(l.rows)
 	return l, nil
 }
 

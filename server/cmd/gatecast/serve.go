@@ -196,6 +196,9 @@ func (d *daemon) reload() error {
 	if err != nil {
 		return err
 	}
+	if err := d.login.rows.prepare(context.Background(), rules, &c.Authn, d.log.Logger); err != nil {
+		return err
+	}
 	if c.Server.TLS.Cert != "" {
 		if err := d.node.SetCertificate(c.Server.TLS); err != nil {
 			return err

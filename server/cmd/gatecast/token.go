@@ -124,8 +124,20 @@ func tokenCheck(c *call) error {
 	case in.Err != nil:
 		return fmt.Errorf("cannot tell: %w", in.Err)
 	}
-	fmt.Fprintf(c.stdout, "accepted: user %q\n", in.Identity.ID)
-	return printIdentity(c.stdout, rules, in.Identity)
+	sources := &rows{}
+	defer sources.Close()
+	if err := sources.prepare(ctx, rules, &s.Config.Authn, slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
+	id, err := rules.WithRows(ctx, in.Identity, func(ctx context.Context, q *authn.Query, user string) (authn.Rows, error) {
+		values, err := sources.Rows(ctx, q, user)
+		return authn.Rows{Query: q.Key(), Values: values}, err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot tell what it may: %w", err)
+	}
+	fmt.Fprintf(c.stdout, "accepted: user %q\n", id.ID)
+	return printIdentity(c.stdout, rules, id)
 }
 
 // inspect shows a token to each issuer in the order of the chain, as the node does, and returns the first answer that decides with

@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"database/sql"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+)
+
+// TestSQLRules: rows of the application's own table say who hears what. A removed row takes the member out of the group, on every node; while the table cannot
+// be read nobody new comes in and nobody is thrown out.
+func TestSQLRules(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db.sqlite3")
+	db, err := sql.Open("sqlite", "file://"+path+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE people (id integer PRIMARY KEY)`)
+	exec(`CREATE TABLE chat_member (room_id integer, user_id integer)`)
+	exec(`CREATE TABLE ban (user_id integer)`)
+	exec(`INSERT INTO chat_member VALUES (1, 7), (2, 7), (1, 8)`)
+	member := conf{"to": "authenticated", "sql": "SELECT room_id FROM chat_member WHERE user_id = {id}", "join": []string{"room.{row.room_id}"}, "publish": []string{"room.{row.room_id}"}}
+	nodes := startCluster(t, 2, conf{
+		"authn.django.database": "sqlite://" + path, "authn.django.user_table": "people", "authn.revalidate": "10m", "grants": []conf{member},
+	})
+	a, b := nodes[0], nodes[1]
+	ann, ben := dialUser(t, a, "7"), dialUser(t, b, "8")
+	dialUser(t, a, "7 OR 1=1").refused("forbidden", msg{"op": "group_add", "group": "room.1"})
+	ann.groupSend("room.1", "hi")
+	ben.wantData("room.1", "hi")
+	ann.wantData("room.1", "hi")
+	ann.refused("forbidden", msg{"op": "group_send", "group": "room.3", "data": 1})
+
+	revalidate := func(user string) {
+		t.Helper()
+		if status, answer := a.call(adminKey, "POST", "/api/v1/revalidate", map[string]any{"user": user}); status != http.StatusOK {
+			t.Fatalf("revalidate: %d %v", status, answer)
+		}
+	}
+	exec(`DELETE FROM chat_member WHERE user_id = 8`)
+	exec(`INSERT INTO chat_member VALUES (3, 8)`)
+	began := time.Now()
+	revalidate("8")
+	if m := ben.must("group_discarded"); m.str("group") != "room.1" {
+		t.Errorf("got %v, want that room.1 was left", m)
+	}
+	if took := time.Since(began); took > revoked {
+		t.Errorf("it took %v, want less than %v", took, revoked)
+	}
+	if m := ben.must("group_added"); m.str("group") != "room.3" {
+		t.Errorf("got %v, want that room.3 was joined", m)
+	}
+	ben.refused("forbidden", msg{"op": "group_send", "group": "room.1", "data": 1})
+	ben.refused("forbidden", msg{"op": "group_add", "group": "room.1"})
+
+	// A new entry is asked about those that are in, too.
+	line := a.logs.len()
+	exec(`INSERT INTO ban VALUES (7)`)
+	a.reload(conf{"grants": []conf{member, {"to": "authenticated", "sql": "SELECT 1 FROM ban WHERE user_id = {id}", "deny": []string{"room.2"}}}})
+	a.logs.waitLine(t, line, "reload")
+	if m := ann.must("group_discarded"); m.str("group") != "room.2" {
+		t.Errorf("got %v, want that room.2 was left", m)
+	}
+	line = a.logs.len()
+	a.reload(conf{"grants": []conf{member, {"to": "authenticated", "sql": "SELECT 1 FROM bans WHERE user_id = {id}", "deny": []string{"room.1"}}}})
+	a.logs.waitLine(t, line, "reload", "nothing was changed", "no such table: bans")
+
+	exec(`ALTER TABLE chat_member RENAME TO away`)
+	refusedClose(t, b, "/ws", bearer(token(t, "9")), 4100, "unavailable")
+	if status, _, err := b.get("/readyz"); err != nil || status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz = %d, %v, want 503", status, err)
+	}
+	if status, answer := a.call(adminKey, "POST", "/api/v1/revalidate", map[string]any{"user": "8"}); apiCode(answer) != "unavailable" {
+		t.Errorf("revalidate = %d %v, want unavailable", status, answer)
+	}
+	ben.groupSend("room.3", "still here")
+	ben.wantData("room.3", "still here")
+	exec(`ALTER TABLE away RENAME TO chat_member`)
+	b.waitReady()
+	dialUser(t, b, "9")
+}
