@@ -118,6 +118,11 @@ func (c *Chain) Grants(id *Identity, conn string) (*Grants, error) {
 	return c.rules.Load().GrantsFor(id, conn)
 }
 
+// Why tells what decides whether id may hear, say and join a group on the conn with this id.
+func (c *Chain) Why(id *Identity, group, conn string) (*Why, error) {
+	return c.rules.Load().Explain(id, group, conn)
+}
+
 // Authenticate decides who sent r:
 //
 //	*Identity         accepted, or anonymous (ID "") where that is allowed

@@ -33,9 +33,16 @@ const (
 // Explain tells what each carrier and verifier says to r, asking them past the cache but not past tombstones,
 // and using up no credential that is good for one login. The last
 // step decides, as Authenticate would: if no verifier did, its Carrier and Verifier are empty.
-func (c *Chain) Explain(ctx context.Context, r *Request) []Step {
+func (c *Chain) Explain(ctx context.Context, r *Request) []Step { return c.explain(ctx, c.carriers, r) }
+
+// ExplainToken is Explain for a token that came by a door without carriers, as for AuthenticateToken.
+func (c *Chain) ExplainToken(ctx context.Context, token string) []Step {
+	return c.explain(ctx, []Carrier{CarrierMessage}, &Request{Message: token})
+}
+
+func (c *Chain) explain(ctx context.Context, carriers []Carrier, r *Request) []Step {
 	var steps []Step
-	id, err := c.decide(c.carriers, r, func(l *link, cred Credential) (*Identity, error) {
+	id, err := c.decide(carriers, r, func(l *link, cred Credential) (*Identity, error) {
 		id, err := Await(ctx, func() (*Identity, error) { return l.inspect(ctx, c, cred) })
 		if err == nil {
 			id, err = complete(id, l, cred.Carrier)

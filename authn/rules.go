@@ -212,8 +212,11 @@ func (r *Rules) answered(id *Identity) bool {
 	return true
 }
 
+// selectorWords are the selectors without a value, by kind.
+var selectorWords = []string{"authenticated", "anonymous", "staff", "superuser"}
+
 func parseSelector(to string) (selector, error) {
-	words := []string{"authenticated", "anonymous", "staff", "superuser"}
+	words := selectorWords
 	if i := slices.Index(words, to); i >= 0 {
 		return selector{kind: selectorKind(i)}, nil
 	}

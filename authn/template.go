@@ -33,10 +33,12 @@ const (
 	varRow
 )
 
-var varNames = []struct {
+type varName struct {
 	name string
 	kind varKind
-}{{"id", varID}, {"kind", varKindOf}, {"conn", varConn}, {"groups", varGroups}}
+}
+
+var varNames = []varName{{"id", varID}, {"kind", varKindOf}, {"conn", varConn}, {"groups", varGroups}}
 
 // parseTemplate checks text as a pattern too, with any value in its variables.
 func parseTemplate(text string) (t template, err error) {
