@@ -102,7 +102,7 @@ func (c *Chain) withRowsOnce(ctx context.Context, w *watch, id *Identity) (*Iden
 			return renewed, err
 		}
 	}
-	return nil, errOvertaken
+	return nil, ErrOvertaken
 }
 
 // peek is lookup in tombstones and cache alone. Answers that leave the decision to another verifier are not counted: if that one's

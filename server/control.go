@@ -207,6 +207,12 @@ func (n *Node) Ask(ctx context.Context, verb string, body []byte) ([]byte, error
 	switch verb {
 	case verbForget:
 		return json.Marshal(n.forget(&c))
+	case "explain":
+		rows, err := n.localExplain(&c)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(rows)
 	case "disconnect":
 		return json.Marshal(n.disconnect(&c))
 	case "revalidate":

@@ -59,6 +59,10 @@ func (n *fakeNode) Info(context.Context) (any, error) {
 	return map[string]any{"node": "n1"}, n.listErr
 }
 
+func (n *fakeNode) Explain(_ context.Context, q *Explain) (any, error) {
+	return map[string]any{"logins": []Explain{*q}}, n.listErr
+}
+
 func (n *fakeNode) Ready() error { return n.notReady }
 
 func (n *fakeNode) Drain() { n.drained++ }

@@ -21,13 +21,14 @@ type Node interface {
 	Drain()
 }
 
-// Inspector answers the GET routes. Each list is a slice that encodes as a JSON array of flat objects; the admin page shows the
+// Inspector answers the GET routes and explain. Each list is a slice that encodes as a JSON array of flat objects; the admin page shows the
 // objects' fields as columns.
 type Inspector interface {
 	Groups(ctx context.Context) (any, error)
 	Connections(ctx context.Context, user string) (any, error) // user "" = all
 	Nodes(ctx context.Context) (any, error)
 	Info(ctx context.Context) (any, error) // one JSON object about this node
+	Explain(ctx context.Context, q *Explain) (any, error)
 }
 
 // GroupSend is a decoded group_send.

@@ -25,6 +25,7 @@ var apiRoutes = map[string]struct {
 	"revalidate":    {http.MethodPost, roleAdmin, call("revalidate")},
 	"drain":         {http.MethodPost, roleAdmin, (*Server).drain},
 	"reload":        {http.MethodPost, roleAdmin, (*Server).reload},
+	"explain":       {http.MethodPost, roleRead, (*Server).explain},
 	"groups":        {http.MethodGet, roleRead, (*Server).groups},
 	"connections":   {http.MethodGet, roleRead, (*Server).connections},
 	"nodes":         {http.MethodGet, roleRead, (*Server).nodes},

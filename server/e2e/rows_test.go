@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"database/sql"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"testing"
@@ -63,6 +64,47 @@ func TestSQLRules(t *testing.T) {
 	}
 	ben.refused("forbidden", msg{"op": "group_send", "group": "room.1", "data": 1})
 	ben.refused("forbidden", msg{"op": "group_add", "group": "room.1"})
+
+	// Why: the API answers for logins that are open on any node, and for a token.
+	explain := func(field, value, group string) map[string]any {
+		t.Helper()
+		status, answer := a.call(readKey, "POST", "/api/v1/explain", map[string]any{field: value, "group": group})
+		logins, _ := answer["logins"].([]any)
+		if status != http.StatusOK || len(logins) != 1 {
+			t.Fatalf("explain %s: %d %v", group, status, answer)
+		}
+		return logins[0].(map[string]any)
+	}
+	text := func(login map[string]any, verb string) string {
+		verdict := login[verb].(map[string]any)
+		text := fmt.Sprint(verdict["allowed"])
+		for _, reason := range verdict["reasons"].([]any) {
+			text += "; " + reason.(map[string]any)["text"].(string)
+		}
+		return text
+	}
+	for _, tt := range []struct{ field, value, group, verb, want string }{
+		{"user", "8", "room.3", "subscribe", `true; [[grants]] 1, to "authenticated": join "room.{row.room_id}" covers it, by a row that makes it "room.3"`},
+		{"conn", ben.conID, "room.1", "publish", `false; [[grants]] 1, to "authenticated": publish "room.{row.room_id}" would cover it, but none of the rows of its sql (1) has room_id = "1"`},
+		{"token", token(t, "7"), "room.2", "join", `true; [[grants]] 1, to "authenticated": join "room.{row.room_id}" covers it, by a row that makes it "room.2"`},
+	} {
+		login := explain(tt.field, tt.value, tt.group)
+		if got := text(login, tt.verb); got != tt.want {
+			t.Errorf("%s %s of %s: %s, want %s", tt.verb, tt.group, tt.field, got, tt.want)
+		}
+		if conns, _ := login["conns"].([]any); tt.field != "token" && (len(conns) != 1 || conns[0] != ben.conID || login["node"] != "b" || login["user"] != "8") {
+			t.Errorf("explain by %s = %v, want ben's conn on b", tt.field, login)
+		}
+	}
+	if member, _ := explain("user", "8", "room.3")["member"].([]any); len(member) != 1 {
+		t.Errorf("member = %v, want by what it is in room.3", member)
+	}
+	if status, answer := a.call(readKey, "POST", "/api/v1/explain", map[string]any{"user": "99", "group": "room.1"}); status != http.StatusNotFound {
+		t.Errorf("explain of nobody: %d %v", status, answer)
+	}
+	if _, answer := a.call(readKey, "POST", "/api/v1/explain", map[string]any{"token": "eyJ.x.y", "group": "room.1"}); answer["refused"] == nil {
+		t.Errorf("explain of a bad token: %v, want that it is refused", answer)
+	}
 
 	// A new entry is asked about those that are in, too.
 	line := a.logs.len()

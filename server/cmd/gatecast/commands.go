@@ -27,7 +27,7 @@ func commands() []command {
 		{"config doc", "[KEY]", "explain a setting, a section, or all of them", configDoc},
 		{"token make", "USER", "sign a JWT for a user with authn.jwt.secret or a private key", tokenMake},
 		{"token check", "TOKEN", "say who a token is and what it may do", tokenCheck},
-		{"session check", "COOKIE", "say why a session cookie (value or name=value), or a token with -token, is accepted or refused", sessionCheck},
+		{"session check", "COOKIE", "say why a session cookie (value or name=value), or a token with -token, is accepted or refused, and with -explain GROUP what it may do there", sessionCheck},
 		{"pub", "GROUP JSON", "send a message to a group", pub},
 		{"sub", "GROUP...", "print the messages of groups, a line each", sub},
 		{"connections", "", "list the connections of the cluster", connections},
@@ -81,6 +81,8 @@ func exitCode(err error, stderr io.Writer) int {
 		return 0
 	case errors.Is(err, errSaid):
 		return 1
+	case errors.Is(err, errMayNotHear):
+		return 3
 	case errors.As(err, &usage):
 		fmt.Fprintln(stderr, "gatecast:", usage.text)
 		return 2

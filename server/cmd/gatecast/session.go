@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/broker/subject"
+	"github.com/gatecast/gatecast/server"
 	"github.com/gatecast/gatecast/server/config"
 )
 
@@ -18,6 +20,7 @@ import (
 func sessionCheck(c *call) error {
 	c.flags.config()
 	token := c.flags.Bool("token", false, "the argument is a token (DRF, knox, JWT, ticket, …) and no cookie")
+	group := c.explainFlag()
 	args, err := c.parse(1, 1)
 	if err != nil {
 		return err
@@ -31,9 +34,9 @@ func sessionCheck(c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.explain(s, r)
+		return c.explain(s, r, *group)
 	}
-	return c.explain(s, &authn.Request{Cookie: cookieHeader(args[0], s), Path: s.Config.Server.Path})
+	return c.explain(s, &authn.Request{Cookie: cookieHeader(args[0], s), Path: s.Config.Server.Path}, *group)
 }
 
 // tokenRequest brings a token by the first carrier of tokens that is configured.
@@ -90,8 +93,11 @@ func cookieHeader(arg string, s *config.Settings) string {
 	return strings.Join(pairs, "; ")
 }
 
-// explain runs a request through the chain and prints each step. Refused and no login are errSaid.
-func (c *call) explain(s *config.Settings, r *authn.Request) error {
+// explain runs a request through the chain and prints each step, and what it may do with a group if there is one. Refused and no login are errSaid.
+func (c *call) explain(s *config.Settings, r *authn.Request, group string) error {
+	if err := checkGroup(c, group); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), max(s.Config.Authn.Timeout, 5*time.Second)+5*time.Second)
 	defer cancel()
 	l, err := openLogin(ctx, s, slog.New(slog.DiscardHandler))
@@ -124,7 +130,7 @@ func (c *call) explain(s *config.Settings, r *authn.Request) error {
 		return errSaid
 	}
 	fmt.Fprintf(c.stdout, "accepted: user %q\n", decided.Identity.ID)
-	return printIdentity(c.stdout, l.rules, decided.Identity)
+	return c.printLogin(s, l.rules, decided.Identity, group)
 }
 
 func anonymousHint(s *config.Settings) string {
@@ -188,6 +194,59 @@ func advice(reason string) string {
 		return "\n  This session was logged out. A new login gets a new session."
 	}
 	return ""
+}
+
+// explainFlag adds the flag of commands that tell what a login may do with a group.
+func (c *call) explainFlag() *string {
+	return c.flags.String("explain", "", "also say why this login may hear this `group`, speak to it and join it, or may not")
+}
+
+func checkGroup(c *call, group string) error {
+	if group == "" {
+		return nil
+	}
+	if err := subject.CheckName(group); err != nil {
+		return c.misuse("-explain %q: %v", group, err)
+	}
+	return nil
+}
+
+// errMayNotHear is an accepted login that may not hear the group it was asked about: exit code 3, nothing more to print.
+var errMayNotHear = errors.New("accepted, and may not hear the group")
+
+// printLogin tells who somebody is, what it may, and why it may so with a group if there is one.
+func (c *call) printLogin(s *config.Settings, rules *authn.Rules, id *authn.Identity, group string) error {
+	if err := printIdentity(c.stdout, rules, id); err != nil || group == "" {
+		return err
+	}
+	why, err := rules.Explain(id, group, "CONN")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "group %s\n", strings.Map(printable, group))
+	for _, one := range []struct {
+		question string
+		verdict  authn.Verdict
+	}{{"may hear it (subscribe)", why.Subscribe}, {"may speak to it (publish)", why.Publish}, {"is put into it at connect (join)", why.Join}} {
+		answer := "no "
+		if one.verdict.Allowed {
+			answer = "yes"
+		}
+		fmt.Fprintf(c.stdout, "  %s %s\n", answer, one.question)
+		for _, reason := range one.verdict.Reasons {
+			fmt.Fprintf(c.stdout, "        %s\n", strings.Map(printable, reason.Text))
+		}
+		if len(one.verdict.Reasons) == 0 {
+			fmt.Fprintf(c.stdout, "        nothing in [[grants]], nor in the credential, is about such a group\n")
+		}
+	}
+	for _, text := range server.RoutesOf(s.Config.Routes, id, group) {
+		fmt.Fprintf(c.stdout, "  note: %s\n", strings.Map(printable, text))
+	}
+	if !why.Subscribe.Allowed {
+		return errMayNotHear
+	}
+	return nil
 }
 
 // printIdentity tells who somebody is and what it may hear and say.

@@ -90,8 +90,12 @@ func signToken(s *config.Settings, verifier string, claims jwt.Claims) (string, 
 // tokenCheck says what is in a token, and whether and as whom the configured node lets it in.
 func tokenCheck(c *call) error {
 	c.flags.config()
+	group := c.explainFlag()
 	args, err := c.parse(1, 1)
 	if err != nil {
+		return err
+	}
+	if err := checkGroup(c, *group); err != nil {
 		return err
 	}
 	s, err := c.read()
@@ -137,7 +141,7 @@ func tokenCheck(c *call) error {
 		return fmt.Errorf("cannot tell what it may: %w", err)
 	}
 	fmt.Fprintf(c.stdout, "accepted: user %q\n", id.ID)
-	return printIdentity(c.stdout, rules, id)
+	return c.printLogin(s, rules, id, *group)
 }
 
 // inspect shows a token to each issuer in the order of the chain, as the node does, and returns the first answer that decides with
