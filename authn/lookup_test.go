@@ -94,6 +94,36 @@ func TestAnswersAreKeptForAWhile(t *testing.T) {
 	}
 }
 
+func TestAnOutageIsNoRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		v := hashed(true, func(ctx context.Context, key string) (*authn.Identity, error) {
+			if down.Load() {
+				return nil, errors.New("down")
+			}
+			return accept(ctx, key)
+		})
+		c := newChain(t, onlyDjango, one(v))
+		wants := func(key string, accepted bool, when string) {
+			t.Helper()
+			id, err := c.Authenticate(t.Context(), cookie(key))
+			var refused *authn.Refused
+			if accepted != (err == nil && id.ID == "user-"+key) || errors.As(err, &refused) {
+				t.Errorf("%s %s = %v, %v; want accepted = %v, and no refusal", when, key, id, err, accepted)
+			}
+		}
+		wants("known", true, "before")
+		down.Store(true)
+		wants("known", true, "during the outage")
+		wants("new", false, "during the outage")
+		advance(10 * time.Second)
+		wants("known", false, "after cache_ttl")
+		down.Store(false)
+		wants("known", true, "at once when it is over")
+		wants("new", true, "at once when it is over")
+	})
+}
+
 // advance moves the clock of a synctest bubble.
 func advance(d time.Duration) { <-time.After(d) }
 
