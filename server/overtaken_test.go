@@ -16,7 +16,7 @@ import (
 type onceVerifier struct {
 	deactivating
 	mu        sync.Mutex
-	used      map[string]bool // guarded by mu
+	used      map[string]bool // guarded by mu, as is meanwhile
 	meanwhile func()
 }
 
@@ -26,11 +26,12 @@ func (v *onceVerifier) Verify(ctx context.Context, c authn.Credential) (*authn.I
 	v.mu.Lock()
 	used := v.used[c.Value]
 	v.used[c.Value] = true
+	meanwhile := v.meanwhile
 	v.mu.Unlock()
 	if used {
 		return nil, authn.Refuse("ticket_used", nil)
 	}
-	v.meanwhile()
+	meanwhile()
 	return v.cookieVerifier.Verify(ctx, c)
 }
 
@@ -54,7 +55,9 @@ func TestARevalidationDoesNotUseUpATicket(t *testing.T) {
 				t.Fatal(err)
 			}
 			n, _ := startAlone(t, c)
+			v.mu.Lock()
 			v.meanwhile = func() { tt.meanwhile(n) }
+			v.mu.Unlock()
 			s := dial(t, n, "/ws", "")
 			s.send(`{"op":"auth","id":1,"token":"%s"}`, tt.token)
 			s.want(tt.want)
