@@ -175,17 +175,18 @@ func TestSecretsMayStandInFiles(t *testing.T) {
 }
 
 func TestPrintHidesSecrets(t *testing.T) {
-	s := load(t, works+"[[admin.keys]]\nkey = \"hush-hush-0123456789\"\nrole = \"read\"\n", "GATECAST_BROKER_CLUSTER_TOKEN=also-secret-0123456789")
+	s := load(t, works+"[[admin.keys]]\nkey = \"hush-hush-0123456789\"\nrole = \"read\"\n[authn.webhook]\nurl = \"https://app.example/who?key=query-secret&x=1\"\n",
+		"GATECAST_BROKER_CLUSTER_TOKEN=also-secret-0123456789")
 	var b strings.Builder
 	if err := s.Print(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{"hush-hush", "0123456789abcdef", "also-secret"} {
+	for _, secret := range []string{"hush-hush", "0123456789abcdef", "also-secret", "query-secret"} {
 		if strings.Contains(b.String(), secret) {
 			t.Errorf("Print shows %q", secret)
 		}
 	}
-	for _, want := range []string{"admin.keys[0].key ", "(set, hidden)", "# env GATECAST_BROKER_CLUSTER_TOKEN", "# default"} {
+	for _, want := range []string{"admin.keys[0].key ", "(set, hidden)", `"https://app.example/who?(hidden)"`, "# env GATECAST_BROKER_CLUSTER_TOKEN", "# default"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("Print lacks %q:\n%s", want, b.String())
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"sort"
 	"strconv"
 )
@@ -12,7 +13,7 @@ import (
 // Value is one setting as it holds.
 type Value struct {
 	Path   string
-	Text   string // as TOML; "(set, hidden)" for a secret
+	Text   string // as TOML; "(set, hidden)" for a secret, and so for the query of an address
 	Origin Origin
 }
 
@@ -48,7 +49,7 @@ func (s *Settings) values(v reflect.Value, path string, out *[]Value) {
 				}
 			})
 		default:
-			text := literal(one)
+			text := hideQuery(literal(one))
 			if f.secret && !one.IsZero() {
 				text = "(set, hidden)"
 			}
@@ -59,6 +60,11 @@ func (s *Settings) values(v reflect.Value, path string, out *[]Value) {
 		walk()
 	}
 }
+
+// query is that of an address, up to the end of the string it stands in. Some services take a key there.
+var query = regexp.MustCompile(`(://[^"?]*\?)[^"]+`)
+
+func hideQuery(text string) string { return query.ReplaceAllString(text, "$1(hidden)") }
 
 // Print writes every setting, its value and where it came from.
 func (s *Settings) Print(w io.Writer) error {
