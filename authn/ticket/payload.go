@@ -22,10 +22,8 @@ type payload struct {
 	Attrs   map[string]attributes `json:"attrs"`   // for {attr.NAME} of grants
 	Session string                `json:"session"` // hex SHA-256 of the session key: its logout ends the login
 	Expires int64                 `json:"expires"` // Unix seconds, when the login ends; 0 = never
-	Grants  *patterns             `json:"grants"`
+	Grants  json.RawMessage       `json:"grants"`  // see authn.ParseClaimed
 }
-
-type patterns struct{ Join, Subscribe, Publish, Deny []string }
 
 // attributes is a string or a list of them.
 type attributes []string
@@ -89,8 +87,9 @@ func (p *payload) identity(prefix string) (*authn.Identity, error) {
 		}
 		id.Attrs[name] = values
 	}
-	if g := p.Grants; g != nil {
-		id.Claimed = &authn.Patterns{Join: g.Join, Subscribe: g.Subscribe, Publish: g.Publish, Deny: g.Deny}
+	var err error
+	if id.Claimed, err = authn.ParseClaimed(p.Grants); err != nil {
+		return nil, fmt.Errorf("the ticket's grants: %w", err)
 	}
 	return id, nil
 }

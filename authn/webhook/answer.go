@@ -31,9 +31,7 @@ type answer struct {
 	Attrs   map[string]values `json:"attrs"`
 	Session string            `json:"session"` // hex SHA-256 of the session key, for logout
 	Expires float64           `json:"expires"` // Unix seconds; 0 = never
-	Grants  *struct {
-		Join, Subscribe, Publish, Deny []string
-	} `json:"grants"`
+	Grants  json.RawMessage   `json:"grants"`  // see authn.ParseClaimed
 }
 
 // text is a string, or an integer as people write ids.
@@ -105,8 +103,9 @@ func decode(body []byte, prefix string, now time.Time) (*authn.Identity, error) 
 		}
 		id.Attrs[name] = list
 	}
-	if g := a.Grants; g != nil {
-		id.Claimed = &authn.Patterns{Join: g.Join, Subscribe: g.Subscribe, Publish: g.Publish, Deny: g.Deny}
+	var err error
+	if id.Claimed, err = authn.ParseClaimed(a.Grants); err != nil {
+		return nil, fmt.Errorf("the answer's grants: %w", err)
 	}
 	return id, nil
 }

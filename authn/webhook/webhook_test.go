@@ -187,6 +187,7 @@ func TestAnswers(t *testing.T) {
 		``: "unavailable", `[]`: "unavailable", `{"user":1.5}`: "unavailable", `{"user":["a"]}`: "unavailable", `{"user":"a","kind":"root"}`: "unavailable",
 		`{"user":"a\n"}`: "unavailable", `{"user":"a","session":"x"}`: "unavailable", `{"user":"a","expires":-1}`: "unavailable", `{"user":"a","groups":"b"}`: "unavailable",
 		`{"user":"` + strings.Repeat("a", 200) + `"}`: "unavailable", `{"user":"a","x":"` + strings.Repeat("a", maxAnswer) + `"}`: "unavailable", `<html>`: "unavailable",
+		`{"user":"a","grants":{"denied":["x"]}}`: "unavailable", `{"user":"a","grants":{"deny":["x*"]}}`: "unavailable", `{"user":"a","grants":["x"]}`: "unavailable",
 	} {
 		a.answer(200, body)
 		if id, how := ask(); how != want {
@@ -446,7 +447,7 @@ func TestOptionsAreChecked(t *testing.T) {
 
 // What the application answers is foreign too.
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{`{"user":"a"}`, `{"user":1}`, `{"user":null}`, `{"user":"a","attrs":{"b":["c"]},"expires":1e10,"grants":{"join":["x"]}}`, `[]`, ``, `{"user":1e400}`} {
+	for _, s := range []string{`{"user":"a"}`, `{"user":1}`, `{"user":null}`, `{"user":"a","attrs":{"b":["c"]},"expires":1e10,"grants":{"join":["x"]}}`, `{"user":"a","grants":{"deny":["*","a.>"],"publish":[]}}`, `[]`, ``, `{"user":1e400}`} {
 		f.Add([]byte(s))
 	}
 	now := time.Unix(1700000000, 0)

@@ -17,9 +17,10 @@ type hook struct {
 	*httptest.Server
 	asked atomic.Int32
 
-	mu    sync.Mutex
-	users map[string]string // by session or token
-	down  bool
+	mu     sync.Mutex
+	users  map[string]string // by session or token
+	grants string            // of user mod
+	down   bool
 }
 
 const hookSecret = "hook-secret-0123456789-0123456789"
@@ -51,6 +52,8 @@ func newHook(t *testing.T) *hook {
 			fmt.Fprint(w, `{"message":"log in first"}`)
 		case user == "boss":
 			fmt.Fprintf(w, `{"user":"boss","kind":"superuser","grants":{"join":["board"],"publish":["board"]},"attrs":{"path":%q}}`, q.Path)
+		case user == "mod":
+			fmt.Fprintf(w, `{"user":"mod","grants":%s}`, h.grants)
 		default:
 			fmt.Fprintf(w, `{"user":%q}`, user)
 		}
@@ -65,6 +68,13 @@ func (h *hook) set(session, user string) {
 	if h.users[session] = user; user == "" {
 		delete(h.users, session)
 	}
+}
+
+// grant says what the user mod may from now on.
+func (h *hook) grant(grants string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.users["mod-session"], h.grants = "mod", grants
 }
 
 func (h *hook) setDown(down bool) {
@@ -111,6 +121,32 @@ func TestWebhook(t *testing.T) {
 	boss := dial(t, n, cookie("boss-session"))
 	boss.groupSend("board", "x")
 	boss.wantData("board", "x")
+	// Grants in the answer: deny wins over [[grants]], and revalidate puts what changed into force.
+	h.grant(`{"join":["desk"],"subscribe":["extra.*"],"publish":["desk"],"deny":["chat.secret"]}`)
+	mod := dial(t, n, cookie("mod-session"))
+	mod.add("extra.1")
+	mod.add("chat.1")
+	mod.groupSend("desk", "x")
+	mod.wantData("desk", "x")
+	mod.refused("forbidden", msg{"op": "group_add", "group": "chat.secret"})
+	mod.refused("forbidden", msg{"op": "group_send", "group": "chat.secret", "data": 1})
+	h.grant(`{"join":["desk"],"deny":["chat.>"]}`)
+	if status, answer := n.call(adminKey, "POST", "/api/v1/revalidate", map[string]any{"user": "mod"}); status != http.StatusOK {
+		t.Fatalf("revalidate = %v", answer)
+	}
+	for lost := map[string]bool{"extra.1": true, "chat.1": true}; len(lost) > 0; {
+		group := mod.must("group_discarded").str("group")
+		if !lost[group] {
+			t.Fatalf("left %s", group)
+		}
+		delete(lost, group)
+	}
+	mod.refused("forbidden", msg{"op": "group_send", "group": "desk", "data": 1})
+	h.grant(`{"denied":["chat.>"]}`) // a misspelt deny is no answer
+	if status, answer := n.call(adminKey, "POST", "/api/v1/revalidate", map[string]any{"user": "mod"}); apiCode(answer) != "unavailable" {
+		t.Errorf("revalidate with a misspelt deny = %d %v", status, answer)
+	}
+	mod.refused("forbidden", msg{"op": "group_add", "group": "chat.1"})
 	refusedClose(t, n, "/ws", cookie("nobody"), 4401, "unauthorized")
 	n.logs.waitLine(t, 0, "handshake refused", "webhook_refused", "log in first")
 	refusedHTTP(t, n, "/ws", header{"Cookie: appsession=ada-session", "Origin: https://evil.example"}, http.StatusForbidden)
