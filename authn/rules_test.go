@@ -2,6 +2,7 @@ package authn
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -301,6 +302,52 @@ func BenchmarkGrantsFor(b *testing.B) {
 		if _, err := r.GrantsFor(id, "conn"); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// twentyPatterns are grants such as a chat site has: 20 patterns, half of them this user's own, and a deny.
+func twentyPatterns(t testing.TB) *Grants {
+	r := mustCompile(t,
+		Rule{To: "authenticated", Join: []string{"news", "news.{kind}"}, Subscribe: []string{"chat.>", "team.{groups}.*", "presence.*", "board.*.read"}, Publish: []string{"chat.>", "typing.*"}, Deny: []string{"chat.private.>"}},
+		Rule{To: "authenticated", SQL: "SELECT room FROM member WHERE user_id = {id}", Subscribe: []string{"room.{row.room}", "room.{row.room}.>"}, Publish: []string{"room.{row.room}"}, Deny: []string{"room.{row.room}.staff"}},
+	)
+	id := &Identity{ID: "42", Kind: KindUser, Groups: []string{"Red", "Blue"}, Rows: []Rows{{Query: r.queries[0].key, Values: []string{"1", "22", "333"}}}}
+	g := grantsFor(t, r, id, "c")
+	p := g.Patterns()
+	if n := len(p.Subscribe) - 1 + len(p.Publish) + len(p.Deny); n < 20 { // the own group is no pattern
+		t.Fatalf("%d patterns, want 20 or more", n)
+	}
+	return g
+}
+
+// checks are names that are covered early, late, by an own pattern, denied, and not at all.
+var checks = map[string][]byte{
+	"shared": []byte("chat.general"), "wildcard": []byte("board.7.read"), "own": []byte("room.333"), "own wildcard": []byte("room.22.events.typing"),
+	"denied": []byte("chat.private.general"), "denied by a row": []byte("room.1.staff"), "none": []byte("elsewhere.with.a.longer.name"), "own group": []byte("user.42"),
+}
+
+func TestChecksAllocateNothing(t *testing.T) {
+	g := twentyPatterns(t)
+	for name, group := range checks {
+		want := name != "none" && !strings.HasPrefix(name, "denied")
+		if got := g.CanSubscribe(group); got != want {
+			t.Errorf("CanSubscribe(%s) = %v, want %v", group, got, want)
+		}
+		wantAllocs(t, 0, func() { g.CanSubscribe(group); g.CanPublish(group) })
+	}
+}
+
+// BenchmarkCheck: budget 200 ns and no allocation.
+func BenchmarkCheck(b *testing.B) {
+	g := twentyPatterns(b)
+	for _, name := range slices.Sorted(maps.Keys(checks)) {
+		group := checks[name]
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				g.CanSubscribe(group)
+			}
+		})
 	}
 }
 
