@@ -17,31 +17,45 @@ import (
 	"github.com/gatecast/gatecast/authn/django/pgtest"
 )
 
+// revocationConf has nodes that know a login by heart, and look at it again only when they are told.
+var revocationConf = conf{
+	"authn.cache_ttl": "30s", "authn.revalidate": "1h", "server.limits.conns_per_address": 0, "server.limits.handshakes_per_second": 0,
+	"grants": []conf{
+		{"to": "authenticated", "subscribe": []string{"chat.>"}, "publish": []string{"chat.>"}},
+		{"to": "group:Editors", "join": []string{"desk"}, "subscribe": []string{"drafts.>"}},
+		{"to": "perm:auth.add_group", "subscribe": []string{"users"}},
+	},
+}
+
 // TestRevocation: what Django's signals say of a login reaches its sockets on every node, and once one of them is closed no node takes the old cookie again,
 // though every node had the login in its cache. The log has the times, of which `-v` shows the summary; they are no condition, for the machine may be busy.
 func TestRevocation(t *testing.T) {
 	heavy(t)
 	t.Parallel()
-	p := newPair(t, siteOptions{release: releases[1], postgres: pgtest.Start(t), atomic: true}, conf{
-		"authn.cache_ttl": "30s", "authn.revalidate": "1h", "server.limits.conns_per_address": 0, "server.limits.handshakes_per_second": 0,
-		"grants": []conf{
-			{"to": "authenticated", "subscribe": []string{"chat.>"}, "publish": []string{"chat.>"}},
-			{"to": "group:Editors", "join": []string{"desk"}, "subscribe": []string{"drafts.>"}},
-			{"to": "perm:auth.add_user", "subscribe": []string{"users"}},
-		},
-	})
+	p := newPair(t, siteOptions{release: releases[len(releases)-1], postgres: pgtest.Start(t), atomic: true}, revocationConf)
 	t.Run("logout", func(t *testing.T) { testLogouts(t, p) })
 	t.Run("logout that rolls back", func(t *testing.T) { testLogoutRollsBack(t, p) })
+	testChanges(t, p, 40)
+	t.Run("a thousand members", func(t *testing.T) { testThousandMembers(t, p) })
+	t.Run("a node that hangs", func(t *testing.T) { testLogoutAtANodeThatHangs(t, p) })
+}
+
+// TestRevocationOfOldDjango: the same of the oldest Django, and of users with other keys, in another table.
+func TestRevocationOfOldDjango(t *testing.T) {
+	heavy(t)
+	t.Parallel()
+	testChanges(t, newPair(t, siteOptions{release: releases[0], customUser: true}, revocationConf), 4)
+}
+
+func testChanges(t *testing.T, p *pair, trials int) {
 	for _, test := range []struct{ name, reason string }{
 		{"password", "hash_mismatch"}, {"deactivation", "inactive"}, {"deletion", "unknown_user"}, {"session", "revoked"},
 	} {
-		t.Run(test.name, func(t *testing.T) { testEnds(t, p, test.name, test.reason) })
+		t.Run(test.name, func(t *testing.T) { testEnds(t, p, test.name, test.reason, trials) })
 	}
 	for _, name := range []string{"permission", "membership"} {
-		t.Run(name, func(t *testing.T) { testLosses(t, p, name) })
+		t.Run(name, func(t *testing.T) { testLosses(t, p, name, trials) })
 	}
-	t.Run("a thousand members", func(t *testing.T) { testThousandMembers(t, p) })
-	t.Run("a node that hangs", func(t *testing.T) { testLogoutAtANodeThatHangs(t, p) })
 }
 
 // visitor is a user who is logged in, with a socket on each node.
@@ -270,8 +284,7 @@ func testLogoutRollsBack(t *testing.T, p *pair) {
 	dialSession(t, p.a, session).leave()
 }
 
-func testEnds(t *testing.T, p *pair, name, reason string) {
-	const trials = 40
+func testEnds(t *testing.T, p *pair, name, reason string, trials int) {
 	all := p.crowd(t, name, trials, nil)
 	times := make([]time.Duration, trials)
 	for _, v := range all {
@@ -310,9 +323,8 @@ func testEnds(t *testing.T, p *pair, name, reason string) {
 }
 
 // testLosses: who loses a right leaves the groups that it gave, and keeps the socket.
-func testLosses(t *testing.T, p *pair, name string) {
-	const trials = 40
-	more, groups := map[string]any{"perms": []string{"auth.add_user"}}, []string{"users"}
+func testLosses(t *testing.T, p *pair, name string, trials int) {
+	more, groups := map[string]any{"perms": []string{"auth.add_group"}}, []string{"users"}
 	if name == "membership" {
 		more, groups = map[string]any{"groups": []string{"Editors"}}, []string{"desk", "drafts.1"}
 	}
@@ -326,7 +338,7 @@ func testLosses(t *testing.T, p *pair, name string) {
 				s.add(g)
 			}
 		}
-		order := map[string]any{"do": "take", "username": v.name, "perm": "auth.add_user"}
+		order := map[string]any{"do": "take", "username": v.name, "perm": "auth.add_group"}
 		if name == "membership" {
 			order = map[string]any{"do": "part", "username": v.name, "group": "Editors"}
 		}
@@ -356,7 +368,7 @@ func testLosses(t *testing.T, p *pair, name string) {
 // testThousandMembers: a Django group of 1,000 users, each with a socket, loses a permission.
 func testThousandMembers(t *testing.T, p *pair) {
 	const members = 1000
-	p.people.do(map[string]any{"do": "give", "group": "Crowd", "perm": "auth.add_user"})
+	p.people.do(map[string]any{"do": "give", "group": "Crowd", "perm": "auth.add_group"})
 	all := p.crowd(t, "member", members, map[string]any{"groups": []string{"Crowd"}})
 	each(t, all, func(i int, v *visitor) error {
 		n := []*node{p.a, p.b}[i%2]
@@ -372,7 +384,7 @@ func testThousandMembers(t *testing.T, p *pair) {
 		return nil
 	})
 	began := time.Now()
-	p.people.do(map[string]any{"do": "take", "group": "Crowd", "perm": "auth.add_user"})
+	p.people.do(map[string]any{"do": "take", "group": "Crowd", "perm": "auth.add_group"})
 	took := make([]time.Duration, members)
 	each(t, all, func(i int, v *visitor) error {
 		m, err := v.sockets[0].tryFind(func(m msg) bool { return m.op() == "group_discarded" })

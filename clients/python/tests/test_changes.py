@@ -1,9 +1,12 @@
 """What the cluster is told when users, groups, permissions and sessions change."""
 
 import json
+import socket
 import time
 
+import django
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY, logout
 from django.contrib.auth.models import Group, Permission, User, update_last_login
 from django.contrib.sessions.backends.db import SessionStore
@@ -242,6 +245,28 @@ def test_a_session_that_is_deleted(site, people, end):
     assert told(site) == ended(key)
 
 
+@pytest.mark.skipif(django.VERSION < (5, 1), reason="this Django has no sessions for async code")
+def test_async_code(site, people):
+    from django.contrib.auth import alogout
+
+    request = request_of(people.ada)
+    over = session(people.ada)
+    Session.objects.filter(pk=over.session_key).update(expire_date=timezone.now())
+    key = request.session.session_key
+
+    async def auser():  # as the middleware puts it into requests
+        return request.user
+
+    async def act():
+        request.auser = auser
+        await SessionStore.aclear_expired()
+        await alogout(request)
+        await people.bob.asave()
+
+    async_to_sync(act)()
+    assert told(site) == [("disconnect", {"session": session_hash(key), "code": 4401, "reason": "logged out"})] + ended(key) + again(people.bob)
+
+
 def test_sessions_of_nobody_and_those_that_are_over(site, people):
     session(cart=[1]).flush()
     over = session(people.ada)
@@ -292,10 +317,17 @@ def test_clearing_old_sessions_is_one_statement(site, people):
 # A cluster that is away, or does not answer
 
 
-@pytest.mark.parametrize("settings", [None, {"url": "nats://127.0.0.1:1", "timeout": 0.2}])
-def test_changes_are_made_without_gatecast(tables, settings, caplog):
+@pytest.mark.parametrize("cluster_is", ["not configured", "down", "hanging"])
+def test_changes_are_made_without_gatecast(tables, cluster_is, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        port = {"down": 1, "hanging": silent.getsockname()[1]}.get(cluster_is)
+        without_gatecast(port and {"url": "nats://127.0.0.1:%d" % port, "timeout": 0.2}, caplog)
+
+
+def without_gatecast(settings, caplog):
     with override_settings(GATECAST=settings):
-        user = User.objects.create_user("away" + str(bool(settings)))
+        began = time.monotonic()
+        user = User.objects.create_user("away")
         with transaction.atomic():
             user.save()
             user.groups.add(Group.objects.get_or_create(name="Away")[0])
@@ -303,7 +335,9 @@ def test_changes_are_made_without_gatecast(tables, settings, caplog):
             store = session(user)
             key = store.session_key
             store.flush()
+        logout(request_of(user))
         user.delete()
+        assert time.monotonic() - began < 5
         gc.reset_publisher()  # waits for what is on its way
     assert not User.objects.filter(username=user.username).exists() and not Session.objects.filter(pk=key).exists()
     assert all(r.name == "gatecast" for r in caplog.records) and caplog.records

@@ -43,6 +43,7 @@ def session_deleted(sender, instance, using=None, **_):
 def keep_clearing_fast():
     """Let clearsessions stay one DELETE. With a receiver of post_delete, QuerySet.delete loads every row first, and of sessions that are over nobody has to
     be told (ADR 25)."""
+    from asgiref.sync import sync_to_async
     from django.contrib.sessions.backends.db import SessionStore
 
     djangos = SessionStore.clear_expired.__func__
@@ -61,5 +62,10 @@ def keep_clearing_fast():
         expired._for_write = True
         return expired._raw_delete(expired.db)
 
+    async def aclear_expired(cls):
+        return await sync_to_async(clear_expired)(cls)
+
     clear_expired.gatecast = True
     SessionStore.clear_expired = classmethod(clear_expired)
+    if hasattr(SessionStore, "aclear_expired"):  # from Django 5.1 on
+        SessionStore.aclear_expired = classmethod(aclear_expired)

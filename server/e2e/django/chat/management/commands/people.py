@@ -107,8 +107,11 @@ class Command(BaseCommand):
         """Give a permission to a Django group."""
         Group.objects.get_or_create(name=group)[0].permissions.add(self.permission(perm))
 
-    def do_set(self, username: str, **fields: Any) -> None:
-        """Set fields of a user."""
+    def do_set(self, username: str, quietly: bool = False, **fields: Any) -> None:
+        """Set fields of a user; quietly without a signal."""
+        if quietly:
+            get_user_model().objects.filter(username=username).update(**fields)
+            return
         user = self.user(username)
         for name, value in fields.items():
             setattr(user, name, value)
@@ -124,9 +127,14 @@ class Command(BaseCommand):
         """Put a user into a Django group."""
         self.user(username).groups.add(Group.objects.get_or_create(name=group)[0])
 
-    def do_part(self, username: str, group: str) -> None:
-        """Take a user out of a Django group."""
-        self.user(username).groups.remove(Group.objects.get(name=group))
+    def do_part(self, username: str, group: str, quietly: bool = False) -> None:
+        """Take a user out of a Django group; quietly without a signal."""
+        user, group = self.user(username), Group.objects.get(name=group)
+        if quietly:
+            memberships = user.groups.through.objects.filter(group=group)
+            memberships._raw_delete(memberships.db)
+            return
+        user.groups.remove(group)
 
     def do_expire(self, session: str) -> None:
         """Let a session's row be over since a minute."""
