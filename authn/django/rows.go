@@ -25,9 +25,7 @@ type Rows struct {
 	looking chan struct{} // capacity 1, never closed: a lock that can be waited for with a ctx
 
 	mu        sync.Mutex
-	known     bool                            // the user table was looked at; guarded by mu, as are all below
-	id        idKind                          // of the user's primary key
-	plans     map[authn.QueryKey]*plan        // of queries that were tried
+	plans     map[authn.QueryKey]*plan        // of queries that were tried; guarded by mu, as are all below
 	queries   map[authn.QueryKey]*authn.Query // to be tried
 	failure   error                           // of the last look
 	failureAt time.Time
