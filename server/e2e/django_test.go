@@ -22,6 +22,19 @@ type pair struct {
 	secrets []string // credentials that no log may show
 }
 
+var siteGrants = []conf{
+	{"to": "authenticated", "subscribe": []string{"chat.>"}, "publish": []string{"chat.>"}, "deny": []string{"chat.private.>"}},
+	{"to": "group:Editors", "join": []string{"desk"}, "subscribe": []string{"drafts.>"}},
+	{"to": "staff", "subscribe": []string{"staff"}},
+	{"to": "perm:auth.add_user", "publish": []string{"staff"}},
+}
+
+// moreGrants are of a site with Django's own user model: the rows of a table of its own say who is in which department.
+var moreGrants = append(siteGrants[:len(siteGrants):len(siteGrants)],
+	conf{"to": "superuser", "join": []string{"roots"}},
+	conf{"to": "authenticated", "sql": "SELECT g.name AS dept FROM auth_group g JOIN auth_user_groups m ON m.group_id = g.id WHERE m.user_id = {id}", "subscribe": []string{"dept.{row.dept}"}},
+)
+
 func newPair(t *testing.T, o siteOptions, extra conf) *pair {
 	t.Helper()
 	natsB := freeAddr(t)
@@ -33,12 +46,7 @@ func newPair(t *testing.T, o siteOptions, extra conf) *pair {
 		"authn.chain":      []string{"django"},
 		"authn.carriers":   []string{"cookie", "header"},
 		"authn.jwt.secret": nil,
-		"grants": []conf{
-			{"to": "authenticated", "subscribe": []string{"chat.>"}, "publish": []string{"chat.>"}, "deny": []string{"chat.private.>"}},
-			{"to": "group:Editors", "join": []string{"desk"}, "subscribe": []string{"drafts.>"}},
-			{"to": "staff", "subscribe": []string{"staff"}},
-			{"to": "perm:auth.add_user", "publish": []string{"staff"}},
-		},
+		"grants":           siteGrants,
 	}
 	routes := []string{"nats://" + freeAddr(t), "nats://" + freeAddr(t)}
 	p := &pair{site: s}
@@ -120,7 +128,7 @@ func TestDjango(t *testing.T) {
 	for _, o := range []siteOptions{
 		{release: releases[0]}, {release: releases[1], mariadb: servertest.MariaDB(t)}, {release: releases[2], postgres: pgtest.Start(t)},
 	} {
-		t.Run(o.release.name, func(t *testing.T) { testDjango(t, newPair(t, o, conf{"authn.cache_ttl": "30s"})) })
+		t.Run(o.release.name, func(t *testing.T) { testDjango(t, newPair(t, o, conf{"authn.cache_ttl": "30s", "grants": moreGrants})) })
 	}
 }
 
@@ -160,9 +168,24 @@ func testDjango(t *testing.T, p *pair) {
 		s.add("staff")
 		s.groupSend("staff", "x")
 		s.wantData("staff", "x")
+		s.add("dept.%C3%9Cn%C3%AF%20c%C3%B6d%C3%A9")
+		s.refused("forbidden", msg{"op": "group_add", "group": "roots"})
+		code, out := cli(t, p.a.dir, "session", "check", "-explain", "dept.Sales", session)
+		if code != 3 || !strings.Contains(out, `[[grants]] 6, to "authenticated": subscribe "dept.{row.dept}" would cover it, but none of the rows of its sql (2) has dept = "Sales"`) {
+			t.Errorf("session check -explain = %d\n%s", code, out)
+		}
+		p.create("root", password, map[string]any{"is_superuser": true}) // who has all permissions, and is staff to a rule
+		_, session = p.login("root")
+		root := dialRaw(t, p.b, "/ws", cookieHeader(p.b, session))
+		if got := fmt.Sprint(root.must("welcome")["groups"]); !strings.Contains(got, "roots") {
+			t.Errorf("a superuser is welcomed to %s, want roots in it", got)
+		}
+		root.add("staff")
+		root.groupSend("staff", "y")
+		root.wantData("staff", "y")
 		_, session = p.login("ada")
 		s = dialSession(t, p.a, session)
-		for _, group := range []string{"drafts.1", "staff", "desk", "chat.private.1", "user." + ed} {
+		for _, group := range []string{"drafts.1", "staff", "desk", "chat.private.1", "roots", "dept.Editors", "user." + ed} {
 			s.refused("forbidden", msg{"op": "group_add", "group": group})
 			s.refused("forbidden", msg{"op": "group_send", "group": group, "data": 1})
 		}
