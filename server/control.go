@@ -127,12 +127,17 @@ func (n *Node) Call(ctx context.Context, verb string, body []byte) []byte {
 func (n *Node) forgetEverywhere(ctx context.Context, body []byte) {
 	ctx, cancel := context.WithTimeout(ctx, forgetWithin)
 	defer cancel()
-	n.broker.AskAll(ctx, verbForget, body)
+	answers, _ := n.broker.AskAll(ctx, verbForget, body) // an error is the verb's as well
+	for _, a := range answers {
+		if a.Err != nil {
+			n.log.Warn("a node did not confirm in time that it refuses a login, whose conns end all the same", "peer", a.Node, "error", a.Err)
+		}
+	}
 }
 
 const (
 	verbForget   = "forget"
-	forgetWithin = 250 * time.Millisecond // of the second that a revocation may take
+	forgetWithin = 700 * time.Millisecond // of the second that a revocation may take
 )
 
 // forget drops what this node has cached about the session or the users, and keeps the session from coming back.

@@ -20,6 +20,7 @@ type loopback struct {
 	down    bool
 	natives []broker.NativeUser
 	asked   []string // verbs of AskAll
+	silent  string   // the verb that nobody answers
 
 	onTheWay *broker.Message // published, and delivered by Settle; nil = nothing
 }
@@ -132,7 +133,11 @@ func (b *loopback) Settle(context.Context) error {
 func (b *loopback) AskAll(ctx context.Context, verb string, body []byte) ([]broker.Answer, error) {
 	b.mu.Lock()
 	b.asked = append(b.asked, verb)
+	silent := verb == b.silent
 	b.mu.Unlock()
+	if silent {
+		return []broker.Answer{{Node: "other", Err: broker.ErrTimeout}}, nil
+	}
 	answer, err := b.node.Ask(ctx, verb, body)
 	return []broker.Answer{{Node: b.Name(), Body: answer, Err: err}}, nil
 }

@@ -26,6 +26,19 @@ func TestARevocationIsKnownEverywhereBeforeAConnEnds(t *testing.T) {
 	}
 }
 
+func TestANodeThatDoesNotConfirmHoldsUpNoRevocation(t *testing.T) {
+	n, b := startAlone(t, testConfig(t, "auto"))
+	s := dial(t, n, "/ws", "42")
+	s.want(`{"op":"welcome"}`)
+	b.mu.Lock()
+	b.silent = verbForget
+	b.mu.Unlock()
+	if got, want := string(n.Call(t.Context(), "disconnect", []byte(`{"session":"`+sessionHash("42")+`","code":4401}`))), `{"ok":true,"conns":1}`; got != want {
+		t.Fatalf("disconnect answered %s, want %s", got, want)
+	}
+	s.wantClose(4401)
+}
+
 func TestASessionIsRefusedWhileItsConnsAreStillOpen(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode string) {
 		n, _ := startAlone(t, testConfig(t, mode))
