@@ -62,7 +62,7 @@ portable: ## the tests of server and the black-box tests with every socket in po
 autobahn: ## every case of the Autobahn test suite, also the slow ones that make test leaves out
 	GATECAST_TEST_AUTOBAHN=all go test -v -timeout 40m -run '^TestAutobahn$$' ./server/e2e
 
-matrix: ## logins of every Django, session engine and backend, of which make test takes a pairwise choice; about 15 minutes on 2 cores
+matrix: ## logins of every Django, session engine and backend, of which make test takes a pairwise choice; about 10 minutes on 2 cores
 	GATECAST_TEST_MATRIX=all go test -v -timeout 60m -run '^(TestMatrix|TestPackages)$$' ./server/e2e
 
 SOAK ?= 30m
