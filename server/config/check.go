@@ -298,7 +298,11 @@ func isPlaceholder(secret string) bool {
 			return true
 		}
 	}
-	return s == "secret" || s == "password" || s == "example" || s == "test" || s == "token"
+	switch strings.Trim(s, "0123456789") {
+	case "secret", "password", "example", "test", "token", "admin", "gatecast":
+		return true
+	}
+	return s != "" && strings.Count(s, s[:1]) == len(s)
 }
 
 // checkCarriers asks that what is verified can also arrive.

@@ -55,6 +55,8 @@ func TestChecksAcrossSections(t *testing.T) {
 		"open cluster without TLS":      {works + "[broker.cluster]\nlisten = \"0.0.0.0:6222\"\ntoken = \"0123456789abcdef\"", "", "in plain text"},
 		"two listeners, one port":       {works + "[admin]\nlisten = \"127.0.0.1:8080\"", "port 8080 is taken by server.listen", ""},
 		"placeholder key":               {works + "[[admin.keys]]\nkey = \"changeme-changeme\"\nrole = \"read\"", "admin.keys[0].key: this is a placeholder", ""},
+		"one letter again and again":    {works + "[[admin.keys]]\nkey = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\nrole = \"read\"", "admin.keys[0].key: this is a placeholder", ""},
+		"a word with digits":            {works + "[[broker.services]]\nname = \"app\"\ntoken = \"password1234567890\"", "broker.services[0].token: this is a placeholder", ""},
 		"key of the golden file":        {works + "[[admin.keys]]\nkey = \"from-openssl-rand-hex-32\"\nrole = \"read\"", "admin.keys[0].key: this is a placeholder", ""},
 		"short key":                     {works + "[[admin.keys]]\nkey = \"hunter2\"\nrole = \"read\"", "", "easy to guess"},
 		"messages beyond the broker's":  {works + "[server.limits]\nmessage_bytes = 4194304\npending_bytes = 0", "do not fit in broker.max_payload", ""},

@@ -442,9 +442,10 @@ func TestDjangoCustomUser(t *testing.T) {
 func TestPythonVerbs(t *testing.T) {
 	heavy(t)
 	t.Parallel()
-	p := newPair(t, siteOptions{release: releases[2]}, nil)
+	p := newPair(t, siteOptions{release: releases[2]}, conf{"authn.carriers": []string{"cookie", "message"}})
 	ada := p.create("ada", password, nil)
 	_, session := p.login("ada")
+	p.refreshes(t)
 	s := dialSession(t, p.a, session)
 	s.add("chat.1")
 	do := func(order map[string]any) map[string]any { return p.people.do(order) }
@@ -467,6 +468,25 @@ func TestPythonVerbs(t *testing.T) {
 	if code, _ := do(map[string]any{"do": "bad_send", "group": "chat.>", "data": 1})["code"].(string); code != "bad_group" {
 		t.Errorf("group_send to chat.> raised %q, want bad_group", code)
 	}
+}
+
+// refreshes: the auth op puts another session of the same user in the place of the one there is, whose end is nothing to the conn from then on. Nobody else's
+// session will do.
+func (p *pair) refreshes(t *testing.T) {
+	t.Helper()
+	first, one := p.login("ada")
+	second, two := p.login("ada")
+	p.create("bob", password, nil)
+	_, bobs := p.login("bob")
+	s := dialSession(t, p.a, one)
+	s.refused("forbidden", msg{"op": "auth", "token": bobs})
+	s.refused("unauthorized", msg{"op": "auth", "token": strings.Repeat("a", len(two))})
+	s.ok(msg{"op": "auth", "token": two})
+	first.logout()
+	s.refused("unauthorized", msg{"op": "auth", "token": one})
+	s.add("chat.1")
+	second.logout()
+	s.wantClosed(4401)
 }
 
 // TestDjangoTwoSites: one node for two sites whose users have the same ids.
