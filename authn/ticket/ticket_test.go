@@ -293,14 +293,7 @@ func TestTicketsInAChain(t *testing.T) {
 
 // A session of signed_cookies and a ticket have the same form. Each finds its verifier, whichever is asked first.
 func TestTicketsBesideSignedCookies(t *testing.T) {
-	site, keys := django.DefaultOptions(), django.DeriveKeys(secret)
-	site.Engine, site.Database = django.EngineSignedCookies, "postgres://nobody@127.0.0.1:1/none" // it is not asked
-	site.CookieKey, site.HashKey, site.TicketKey = keys.CookieKey, keys.HashKey, keys.TicketKey
-	sessions, err := django.Open(t.Context(), site, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sessions.Close()
+	sessions := signedCookies(t)
 	for _, order := range [][]string{{"django", "ticket"}, {"ticket", "django"}} {
 		o := authn.DefaultOptions()
 		o.Chain, o.Carriers = order, []string{"cookie", "header", "message"}
@@ -325,6 +318,20 @@ func TestTicketsBesideSignedCookies(t *testing.T) {
 			}
 		}
 	}
+}
+
+// signedCookies verifies the signed cookies of the same site, up to the database, which is not there.
+func signedCookies(t testing.TB) *django.Verifier {
+	t.Helper()
+	site, keys := django.DefaultOptions(), django.DeriveKeys(secret)
+	site.Engine, site.Database = django.EngineSignedCookies, "postgres://nobody@127.0.0.1:1/none"
+	site.CookieKey, site.HashKey, site.TicketKey = keys.CookieKey, keys.HashKey, keys.TicketKey
+	v, err := django.Open(t.Context(), site, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
 }
 
 func TestWithoutANodeNothingIsUsed(t *testing.T) {
@@ -378,9 +385,9 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// FuzzRead gives a verifier what nobody signed, and what the key's owner signed without care.
+// FuzzRead gives a verifier what nobody signed, and what the key's owner signed without care. No token is a ticket and a signed cookie.
 func FuzzRead(f *testing.F) {
-	v := open(f)
+	v, sessions := open(f), signedCookies(f)
 	for _, s := range append(authntest.Hostile(), issue(nil), issue(fields{"groups": []string{"a"}})) {
 		f.Add(s)
 	}
@@ -392,6 +399,14 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("read(%q) = %+v", s, id)
 		}
 		signed := signText(secret, base64.RawURLEncoding.EncodeToString([]byte(s)), time.Now())
+		for _, token := range []string{s, signed} {
+			if _, session := sessions.SessionHash(byQuery(token)); session && v.OneTime(byQuery(token)) {
+				t.Errorf("%q is a ticket and a session", token)
+			}
+		}
+		if _, session := sessions.SessionHash(byQuery(signed)); s != "" && len(signed) <= 8192 && !session && !v.OneTime(byQuery(signed)) {
+			t.Errorf("%q is neither a ticket nor a session", signed)
+		}
 		id, _, err := v.read(t.Context(), byQuery(signed))
 		var refused *authn.Refused
 		switch {
