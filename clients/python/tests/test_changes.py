@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import time
 
 import django
@@ -312,6 +314,12 @@ def test_clearing_old_sessions_is_one_statement(site, people):
         assert heard.pop() == good.session_key and not heard and not Session.objects.exists()
         good = session(people.ada)
     assert told(site) == []
+
+
+@pytest.mark.parametrize("apps", [[], ["django.contrib.contenttypes", "django.contrib.auth"]])
+def test_a_site_without_sessions_or_users(apps):
+    code = "from django.conf import settings; import django; settings.configure(INSTALLED_APPS=%r); django.setup()" % (apps + ["gatecast.django"])
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # A cluster that is away, or does not answer

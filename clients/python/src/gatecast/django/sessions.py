@@ -4,14 +4,11 @@ That is flush() and delete() of a session of the engines db and cached_db, also 
 The engines cache and file send no signal: there only a logout is told, and the rest is seen by the next sweep of the nodes.
 """
 
-import logging
 from importlib import import_module
 
 from . import session_hash
 from .changes import UNAUTHORIZED, quiet
 from .commit import after_commit
-
-log = logging.getLogger("gatecast")
 
 UID = "gatecast.session_deleted"
 
@@ -20,10 +17,14 @@ def connect():
     from django.conf import settings
     from django.db.models.signals import post_delete
 
-    store = import_module(settings.SESSION_ENGINE).SessionStore
-    if not hasattr(store, "get_model_class"):  # no rows
+    try:
+        store = import_module(settings.SESSION_ENGINE).SessionStore
+        if not hasattr(store, "get_model_class"):  # no rows
+            return
+        model = store.get_model_class()
+    except Exception:  # the engine's application is not installed, as where all logins are tokens; Django tells who uses it nevertheless
         return
-    post_delete.connect(session_deleted, sender=store.get_model_class(), dispatch_uid=UID)
+    post_delete.connect(session_deleted, sender=model, dispatch_uid=UID)
     keep_clearing_fast()
 
 
