@@ -87,8 +87,10 @@ func parseSQL(text string) (parts []string, err error) {
 			switch {
 			case strings.Contains(quoted, idVariable):
 				return nil, fmt.Errorf("%c%s%c: take the quotes away: the id is bound as a parameter, never put into the text", c, quoted, c)
-			case strings.ContainsAny(quoted, "\\\x00"):
+			case strings.Contains(quoted, "\\"):
 				return nil, errors.New("a backslash in quotes means different things to different databases; do without")
+			case strings.ContainsFunc(quoted, isControl):
+				return nil, errors.New("there is a control character in quotes; do without")
 			}
 			i += end + 2
 		case isWord(c):
@@ -117,7 +119,7 @@ func parseSQL(text string) (parts []string, err error) {
 			return nil, errors.New("take the comment out; write it as one of TOML")
 		case c == '?' || c == '$' || c == ':' && i+1 < len(text) && text[i+1] != ':' && (i == 0 || text[i-1] != ':'):
 			return nil, errors.New("the one parameter is written {id}")
-		case c == '\\' || c < ' ' && !strings.ContainsRune("\t\r\n", rune(c)):
+		case c == '\\' || isControl(rune(c)):
 			return nil, fmt.Errorf("the character %q has no place in a SELECT", c)
 		default:
 			if first && c != ' ' && c != '\t' && c != '\r' && c != '\n' {
@@ -137,6 +139,9 @@ func parseSQL(text string) (parts []string, err error) {
 
 // maxSQL bounds an sql: it is kept once, and sent at each login.
 const maxSQL = 8 << 10
+
+// isControl leaves out what text may be laid out with.
+func isControl(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' || r == 0x7f }
 
 func isWord(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c >= 0x80

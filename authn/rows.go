@@ -3,6 +3,8 @@ package authn
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -128,7 +130,7 @@ func (c *Chain) rowsOf(ctx context.Context, q *Query, user string, fresh bool) (
 		c.stats.RowsAsked++
 		c.mu.Unlock()
 
-		f.rows.Values, f.err = c.source.Rows(ctx, q, user)
+		f.rows.Values, f.err = c.askSource(ctx, q, user)
 		f.left = f.err != nil && ctx.Err() != nil
 
 		c.mu.Lock()
@@ -145,6 +147,17 @@ func (c *Chain) rowsOf(ctx context.Context, q *Query, user string, fresh bool) (
 		close(f.done)
 		return f.rows, f.err
 	}
+}
+
+// askSource is Rows that cannot panic, as ask is Verify.
+func (c *Chain) askSource(ctx context.Context, q *Query, user string) (values []string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("an SQL rule panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			values, err = nil, errors.New("internal error, see the log")
+		}
+	}()
+	return c.source.Rows(ctx, q, user)
 }
 
 // askers is how many users a sweep asks about at once; what is more waits in any case, for a connection. After as many failures in a row it asks no more.

@@ -306,8 +306,9 @@ func TestSQLRulesThatCannotWork(t *testing.T) {
 		rule authn.Rule
 		want string
 	}{
-		{authn.Rule{To: "anonymous", SQL: "SELECT a FROM t WHERE id = {id}"}, "nobody whose rows"},
-		{authn.Rule{To: "authenticated", SQL: "DELETE FROM t WHERE id = {id}"}, "sql: want one SELECT"},
+		{authn.Rule{To: "anonymous", SQL: "SELECT a FROM t WHERE id = {id}", Deny: []string{"a"}}, "nobody whose rows"},
+		{authn.Rule{To: "authenticated", SQL: "DELETE FROM t WHERE id = {id}", Deny: []string{"a"}}, "sql: want one SELECT"},
+		{authn.Rule{To: "authenticated", SQL: "SELECT a FROM t WHERE id = {id}"}, "that its rows could be for"},
 		{authn.Rule{To: "authenticated", Subscribe: []string{"a.{row.x}"}}, "{row.x} is of a row, and there is no sql"},
 		{authn.Rule{To: "authenticated", Subscribe: []string{"a.{rows.x}"}}, "unknown variable {rows.x}"},
 		{authn.Rule{To: "authenticated", Site: "shop"}, "there is no sql in this entry"},
@@ -315,6 +316,21 @@ func TestSQLRulesThatCannotWork(t *testing.T) {
 	} {
 		if _, err := authn.CompileRules([]authn.Rule{tt.rule}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("CompileRules(%+v) = %v, want %q", tt.rule, err, tt.want)
+		}
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Rows(context.Context, *authn.Query, string) ([]string, error) { panic("bug") }
+
+func TestASourceThatPanicsLetsNobodyIn(t *testing.T) {
+	c := newChain(t, onlyDjango, one(hashed(true, accept)))
+	c.AskRows(panicking{})
+	c.SetRules(compileRules(t, roomRule))
+	for range 2 { // nobody waits for the answer that never comes
+		if id, err := c.Authenticate(t.Context(), cookie("a")); err == nil {
+			t.Fatalf("let in as %v", id)
 		}
 	}
 }

@@ -139,6 +139,8 @@ func compileRule(in *Rule) (out rule, err error) {
 	switch {
 	case in.SQL != "" && out.to.kind == toAnonymous && err == nil:
 		errs = append(errs, errors.New(`sql: to = "anonymous" is nobody whose rows could be asked for`))
+	case in.SQL != "" && len(in.Join)+len(in.Subscribe)+len(in.Publish)+len(in.Deny) == 0:
+		errs = append(errs, errors.New("sql: there is no join, subscribe, publish or deny in this entry that its rows could be for"))
 	case in.SQL != "":
 		if out.query, err = newQuery(in.Site, in.SQL, columns); err != nil {
 			errs = append(errs, fmt.Errorf("sql: %w", err))

@@ -100,7 +100,7 @@ func TestWhyAgreesWithGrants(t *testing.T) {
 		for range 1 + rnd.IntN(4) {
 			rules = append(rules, Rule{
 				To:  pick("authenticated", "staff", "superuser", "group:a", "perm:a.b", "user:b"),
-				SQL: "SELECT x FROM t WHERE id = {id}", Join: patterns(false), Subscribe: patterns(true), Publish: patterns(true), Deny: patterns(true),
+				SQL: "SELECT x FROM t WHERE id = {id}", Join: patterns(false), Subscribe: patterns(true), Publish: patterns(true), Deny: append(patterns(true), "never"),
 			})
 		}
 		r := mustCompile(t, rules...)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,9 +24,9 @@ type Rows struct {
 	looking chan struct{} // capacity 1, never closed: a lock that can be waited for with a ctx
 
 	mu        sync.Mutex
-	plans     map[authn.QueryKey]*plan        // of queries that were tried; guarded by mu, as are all below
-	queries   map[authn.QueryKey]*authn.Query // to be tried
-	failure   error                           // of the last look
+	plans     map[authn.QueryKey]*plan // of queries that were tried; guarded by mu, as are all below
+	queries   []*authn.Query           // that are in use, for Ping
+	failure   error                    // of the last look
 	failureAt time.Time
 }
 
@@ -52,12 +51,12 @@ func OpenRows(ctx context.Context, o Options, log *slog.Logger, queries ...*auth
 	if err := o.ValidateUsers(); err != nil {
 		return nil, err
 	}
-	r := &Rows{opts: o, looking: make(chan struct{}, 1), plans: make(map[authn.QueryKey]*plan), queries: make(map[authn.QueryKey]*authn.Query)}
+	r := &Rows{opts: o, looking: make(chan struct{}, 1), plans: make(map[authn.QueryKey]*plan)}
 	var err error
 	if r.db, err = connect(&r.opts, log, false); err != nil {
 		return nil, err
 	}
-	if err := r.Add(ctx, queries...); err != nil {
+	if err := r.Use(ctx, queries...); err != nil {
 		return nil, errors.Join(err, r.db.close())
 	}
 	return r, nil
@@ -66,31 +65,35 @@ func OpenRows(ctx context.Context, o Options, log *slog.Logger, queries ...*auth
 // Close closes the connections to the database. No other call may follow.
 func (r *Rows) Close() error { return r.db.close() }
 
-// Add has more queries tried. The error says that one of them cannot work; a database that does not answer is no error.
-func (r *Rows) Add(ctx context.Context, queries ...*authn.Query) error {
+// Use has these queries tried, in place of those before. The error says that one of them cannot work, and leaves it at those before; a database that does not
+// answer is no error.
+func (r *Rows) Use(ctx context.Context, queries ...*authn.Query) error {
 	r.mu.Lock()
-	for _, q := range queries {
-		r.queries[q.Key()] = q
-	}
 	r.failure = nil
 	r.mu.Unlock()
 	for _, q := range queries {
-		if _, err := r.plan(ctx, q); err != nil {
-			explained, lasting := r.db.dialect.explain(err)
-			if lasting {
-				return explained
-			}
-			r.db.log.Warn("the database of an SQL rule does not answer yet; logins it decides about are unavailable until it does", "err", err)
-			return nil
+		_, err := r.plan(ctx, q)
+		if err == nil {
+			continue
 		}
+		explained, lasting := r.db.dialect.explain(err)
+		var refused *authn.Refused
+		if lasting || errors.As(err, &refused) { // which it would be for everybody
+			return explained
+		}
+		r.db.log.Warn("the database of an SQL rule does not answer yet; logins it decides about are unavailable until it does", "err", err)
+		break
 	}
+	r.mu.Lock()
+	r.queries = queries
+	r.mu.Unlock()
 	return nil
 }
 
 // Ping implements authn.Pinger: it tries what was not tried yet, and asks the database for an answer.
 func (r *Rows) Ping(ctx context.Context) error {
 	r.mu.Lock()
-	queries := slices.Collect(maps.Values(r.queries))
+	queries := r.queries
 	r.mu.Unlock()
 	for _, q := range queries {
 		if _, err := r.plan(ctx, q); err != nil {

@@ -19,7 +19,7 @@ import (
 // query is the sql of a rule whose patterns name these columns.
 func query(t *testing.T, text string, columns ...string) *authn.Query {
 	t.Helper()
-	rule := authn.Rule{To: "authenticated", SQL: text}
+	rule := authn.Rule{To: "authenticated", SQL: text, Deny: []string{"x"}}
 	for _, c := range columns {
 		rule.Subscribe = append(rule.Subscribe, "x.{row."+c+"}")
 	}
@@ -126,6 +126,10 @@ func TestRowsAreBounded(t *testing.T) {
 		s.exec(`CREATE TABLE digit (n integer)`)
 		s.exec(`INSERT INTO digit VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)`)
 		const numbers = "SELECT a.n * 1000 + b.n * 100 + c.n * 10 + d.n AS n FROM digit a, digit b, digit c, digit d WHERE {id} > 0 AND a.n < 2"
+		all := query(t, strings.Replace(numbers, "{id} > 0", "{id} = {id}", 1), "n") // of nobody, too
+		if _, err := OpenRows(t.Context(), s.options(), slog.New(slog.DiscardHandler), all); err == nil || !strings.Contains(err.Error(), "more than 1024 rows") {
+			t.Errorf("OpenRows with a query that gives everybody too many rows = %v", err)
+		}
 		most, more := query(t, numbers+" AND a.n * 1000 + b.n * 100 + c.n * 10 + d.n < 1024", "n"), query(t, numbers+" AND a.n * 1000 + b.n * 100 + c.n * 10 + d.n < 1025", "n")
 		r := s.openRows(most, more)
 		if got, err := r.Rows(t.Context(), most, "1"); err != nil || len(got) != maxRows {

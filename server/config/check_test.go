@@ -8,7 +8,7 @@ import (
 
 func TestChecksAcrossSections(t *testing.T) {
 	django := "session_key = \"" + key(1) + "\"\nhash_key = \"" + key(2) + "\"\ndatabase = \"sqlite:///srv/db\"\n"
-	rule := "[[grants]]\nto = \"staff\"\nsql = \"SELECT a FROM t WHERE id = {id}\"\n"
+	rule := "[[grants]]\nto = \"staff\"\nsql = \"SELECT a FROM t WHERE id = {id}\"\ndeny = [\"a\"]\n"
 	tests := map[string]struct {
 		text    string
 		want    string // part of the error; "" = it works
@@ -79,7 +79,7 @@ func TestChecksAcrossSections(t *testing.T) {
 		"keys from an address":        {"[authn.jwt]\njwks = \"https://id.example.com/jwks.json\"", "", ""},
 		"sql without a database":      {works + rule, "config.toml:5: grants[0].sql: set authn.django.database", ""},
 		"sql of no site":              {works + rule + "site = \"shp\"\n[authn.django.sites.shop]\n" + django, `grants[0].site: there is no [authn.django.sites.shp]; did you mean "shop"?`, ""},
-		"sql that is no SELECT":       {works + "[[grants]]\nto = \"staff\"\nsql = \"DELETE FROM t WHERE id = {id}\"", "config.toml:5: grants[0].sql: want one SELECT", ""},
+		"sql that is no SELECT":       {works + "[[grants]]\nto = \"staff\"\nsql = \"DELETE FROM t WHERE id = {id}\"\ndeny = [\"a\"]", "config.toml:5: grants[0].sql: want one SELECT", ""},
 		"sql with users, no sessions": {"[authn]\nchain = [\"jwt\"]\n" + works + "[authn.django]\ndatabase = \"sqlite://db.sqlite3\"\n" + rule, "", ""},
 		"a site's mistake":            {works + "[authn.django.sites.a]\nengine = \"redis\"\n" + django, "authn.django.sites.a.engine", ""},
 	}

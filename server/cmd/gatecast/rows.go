@@ -21,6 +21,11 @@ type rows struct {
 // prepare opens the databases that rules ask and are not open, and has their queries tried. What cannot work is an error; then the rows that are there go on.
 func (r *rows) prepare(ctx context.Context, rules *authn.Rules, a *config.Authn, log *slog.Logger) error {
 	bySite := map[string][]*authn.Query{}
+	r.mu.RLock()
+	for name := range r.sites {
+		bySite[name] = nil
+	}
+	r.mu.RUnlock()
 	for _, q := range rules.Queries() {
 		bySite[q.Site()] = append(bySite[q.Site()], q)
 	}
@@ -37,7 +42,7 @@ func (r *rows) prepareSite(ctx context.Context, name string, queries []*authn.Qu
 	site := r.sites[name]
 	r.mu.RUnlock()
 	if site != nil {
-		return site.Add(ctx, queries...)
+		return site.Use(ctx, queries...)
 	}
 	o, ok := a.Site(name)
 	if !ok {
