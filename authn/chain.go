@@ -322,7 +322,7 @@ func complete(id *Identity, l *link, carrier Carrier) (*Identity, error) {
 
 // Ready asks every verifier that is a Pinger, all at once.
 func (c *Chain) Ready(ctx context.Context) error {
-	errs := make([]error, len(c.links))
+	errs := make([]error, len(c.links)+1) // the last is of the rows
 	var wg sync.WaitGroup
 	for i, l := range c.links {
 		pinger, ok := l.verifier.(Pinger)
@@ -336,9 +336,11 @@ func (c *Chain) Ready(ctx context.Context) error {
 		})
 	}
 	if pinger, ok := c.source.(Pinger); ok {
-		if err := pinger.Ping(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("SQL rules of [[grants]]: %w", err))
-		}
+		wg.Go(func() { // ends with ctx at the latest
+			if err := pinger.Ping(ctx); err != nil {
+				errs[len(c.links)] = fmt.Errorf("SQL rules of [[grants]]: %w", err)
+			}
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)

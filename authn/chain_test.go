@@ -264,6 +264,10 @@ func TestReady(t *testing.T) {
 	if err := c.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "django: connection refused") {
 		t.Errorf("Ready = %v", err)
 	}
+	c.AskRows(&downTable{})
+	if err := c.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "django: connection refused") || !strings.Contains(err.Error(), "[[grants]]: no route") {
+		t.Errorf("Ready with rows that are down, too = %v", err)
+	}
 	if err := newChain(t, nil, nil).Ready(t.Context()); err != nil {
 		t.Errorf("Ready = %v", err)
 	}

@@ -127,14 +127,16 @@ func (c *Chain) rowsOf(ctx context.Context, q *Query, user string, fresh bool) (
 		}
 		f := &rowFlight{done: make(chan struct{}), rows: Rows{Query: q.key}}
 		u.flights[q.key] = f
-		c.stats.RowsAsked++
 		c.mu.Unlock()
 
 		f.rows.Values, f.err = c.askSource(ctx, q, user)
 		f.left = f.err != nil && ctx.Err() != nil
 
 		c.mu.Lock()
-		if f.err != nil {
+		switch {
+		case f.err == nil:
+			c.stats.RowsAnswered++
+		case !f.left:
 			c.stats.RowsFailed++
 		}
 		if u.flights[q.key] == f { // else a later question has the newer answer

@@ -160,9 +160,43 @@ func TestRowsAreKept(t *testing.T) {
 		c.ForgetUser("u")
 		login(t, c, "21")
 		s.wants(t, 3, "after revalidate")
-		if s := c.Stats(); s.RowsAsked != 3 || s.RowsFailed != 0 || s.RowsCached == 0 {
+		if s := c.Stats(); s.RowsAnswered != 3 || s.RowsFailed != 0 || s.RowsCached == 0 {
 			t.Errorf("Stats = %+v", s)
 		}
+	})
+}
+
+// downTable is a RowSource that can be pinged, and is down.
+type downTable struct{ table }
+
+func (*downTable) Ping(context.Context) error { return errors.New("no route") }
+
+// A question counts when it ends, as what it ended with: counters never go back. Who gave up waiting says nothing about the database.
+func TestQuestionsCountWhenTheyEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &table{rooms: map[string][]string{"user-a": {"1"}}}
+		c := newRowChain(t, hashed(true, accept), s, roomRule)
+		a := login(t, c, "a")
+		wants := func(answered, failed uint64, when string) {
+			t.Helper()
+			if s := c.Stats(); s.RowsAnswered != answered || s.RowsFailed != failed {
+				t.Errorf("%s: %d answered and %d failed, want %d and %d", when, s.RowsAnswered, s.RowsFailed, answered, failed)
+			}
+		}
+		wants(1, 0, "after a login")
+		s.wait = make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Revalidate(ctx, []*authn.Identity{a}) })
+		synctest.Wait()
+		wants(1, 0, "while the database is asked")
+		cancel()
+		wg.Wait()
+		wants(1, 0, "when who asked gave up")
+		s.wait = nil
+		s.fail(errors.New("down"))
+		c.Revalidate(t.Context(), []*authn.Identity{a})
+		wants(1, 1, "with the database down")
 	})
 }
 

@@ -12,7 +12,8 @@ type Stats struct {
 	CacheEntries           int
 	Tombstones             int
 	Revoked                uint64 // logins refused because their session was revoked
-	RowsAsked, RowsFailed  uint64 // queries of SQL rules, and those without an answer
+	RowsAnswered           uint64 // queries of SQL rules that the database answered
+	RowsFailed             uint64 // and those that it did not, but for those whose login gave up waiting
 	RowsCached             uint64 // answers to SQL rules that needed no query
 	Answers                []Answer
 }

@@ -143,7 +143,7 @@ func (n *Node) Metrics() []admin.Metric {
 			Type: admin.Counter, Labels: []string{"from"}, Collect: func(emit func(float64, ...string)) {
 				s := n.chain.Stats()
 				emit(float64(s.RowsCached), "cache")
-				emit(float64(s.RowsAsked-s.RowsFailed), "database")
+				emit(float64(s.RowsAnswered), "database")
 				emit(float64(s.RowsFailed), "failed")
 			}},
 		gauge("gatecast_authn_cached_logins", "Logins in the cache.", func() float64 { return float64(n.chain.Stats().CacheEntries) }),
