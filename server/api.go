@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"runtime"
 	"slices"
 	"strings"
@@ -97,11 +98,19 @@ func gather[T any](ctx context.Context, n *Node, verb string, c control, take fu
 	for _, a := range answers {
 		var rows []T
 		if err := cmp.Or(a.Err, json.Unmarshal(a.Body, &rows)); err != nil {
-			return &admin.Error{Code: wire.CodeTimeout, Message: "node " + a.Node + " did not answer: " + err.Error()}
+			return notTold(a.Node, err)
 		}
 		take(rows)
 	}
 	return nil
+}
+
+// notTold is the error for a node that gave no rows.
+func notTold(node string, err error) *admin.Error {
+	if errors.Is(err, broker.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
+		return &admin.Error{Code: wire.CodeTimeout, Message: "node " + node + " did not answer in time"}
+	}
+	return &admin.Error{Code: wire.CodeUnavailable, Message: "node " + node + " cannot tell: " + err.Error()}
 }
 
 // Nodes lists the live nodes.

@@ -213,11 +213,7 @@ func (n *Node) Ask(ctx context.Context, verb string, body []byte) ([]byte, error
 	case verbForget:
 		return json.Marshal(n.forget(&c))
 	case "explain":
-		rows, err := n.localExplain(&c)
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(rows)
+		return json.Marshal(n.localExplain(&c))
 	case "disconnect":
 		return json.Marshal(n.disconnect(&c))
 	case "revalidate":

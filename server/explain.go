@@ -26,6 +26,7 @@ type Explained struct {
 	Member   []string `json:"member,omitempty"` // how conns of it came into the group, if they are in it
 	authn.Why
 	Routes []string `json:"routes,omitempty"` // paths that have to do with the group
+	Error  string   `json:"error,omitempty"`  // why the rest cannot be told of this login; then nothing is allowed
 }
 
 // Explain implements admin.Inspector: for logins that are open anywhere in the cluster, or for a credential.
@@ -65,23 +66,27 @@ func (n *Node) explainCredential(ctx context.Context, q *admin.Explain) (any, er
 		}
 		return map[string]any{"logins": []Explained{}, "refused": map[string]string{"reason": reason, "detail": last.Detail}}, nil
 	}
-	one, err := n.explain(last.Identity, q.Group, uuid.Nil)
-	if err != nil {
-		return nil, &admin.Error{Code: wire.CodeUnavailable, Message: err.Error()}
+	one := n.explain(last.Identity, q.Group, uuid.Nil)
+	if one.Error != "" {
+		return nil, &admin.Error{Code: wire.CodeUnavailable, Message: one.Error}
 	}
 	return map[string]any{"logins": []Explained{one}}, nil
 }
 
-func (n *Node) explain(id *authn.Identity, group string, conn uuid.UUID) (Explained, error) {
+func (n *Node) explain(id *authn.Identity, group string, conn uuid.UUID) Explained {
+	one := Explained{User: id.ID, Kind: id.Kind, Verifier: id.Verifier, Carrier: string(id.Carrier)}
 	why, err := n.chain.Why(id, group, conn.String())
-	if err != nil {
-		return Explained{}, err
+	if err != nil { // of this login alone: others have their rows
+		nothing := authn.Verdict{Reasons: []authn.Reason{}}
+		one.Why, one.Error = authn.Why{Group: group, Subscribe: nothing, Publish: nothing, Join: nothing}, err.Error()
+		return one
 	}
-	return Explained{User: id.ID, Kind: id.Kind, Verifier: id.Verifier, Carrier: string(id.Carrier), Why: *why, Routes: routesOf(n.routes, id, group)}, nil
+	one.Why, one.Routes = *why, routesOf(n.routes, id, group)
+	return one
 }
 
 // localExplain is this node's part of Explain: one answer for each login, by its first conn.
-func (n *Node) localExplain(c *control) ([]Explained, error) {
+func (n *Node) localExplain(c *control) []Explained {
 	type open struct {
 		login held
 		conn  uuid.UUID
@@ -109,7 +114,7 @@ func (n *Node) localExplain(c *control) ([]Explained, error) {
 		parts[o.loop.Index()] = found
 	})
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	all := make(map[loginKey]*open)
 	for _, part := range parts {
@@ -124,25 +129,19 @@ func (n *Node) localExplain(c *control) ([]Explained, error) {
 	}
 	var rows []Explained
 	for _, one := range all {
-		row, err := n.explain(one.login.id, c.Group, one.conn)
-		if err != nil {
-			return nil, err
-		}
+		row := n.explain(one.login.id, c.Group, one.conn)
 		row.Node, row.Conns, row.Member = n.broker.Name(), one.ids, one.how
 		rows = append(rows, row)
 	}
 	if c.User == "" {
-		return rows, nil
+		return rows
 	}
 	for _, h := range n.nativeLogins(func(id *authn.Identity) bool { return id.ID == c.User }) {
-		row, err := n.explain(h.id, c.Group, uuid.Nil)
-		if err != nil {
-			return nil, err
-		}
+		row := n.explain(h.id, c.Group, uuid.Nil)
 		row.Node = n.broker.Name()
 		rows = append(rows, row)
 	}
-	return rows, nil
+	return rows
 }
 
 // howText says who put a conn into a group.
