@@ -112,7 +112,10 @@ func (t *attempts) rest() {
 	now := time.Since(t.began)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now-t.turned >= time.Second {
+	switch age := now - t.turned; {
+	case age >= 2*time.Second: // the last of recent failed before it was a second old
 		t.old, t.recent, t.turned = nil, nil, now
+	case age >= time.Second:
+		t.old, t.recent, t.turned = t.recent, nil, now
 	}
 }

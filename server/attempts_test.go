@@ -60,7 +60,15 @@ func TestAttemptsOfAnAddress(t *testing.T) {
 		if len(a.recent)+len(a.old) != 2 { // one address in both
 			t.Errorf("%d and %d addresses are remembered, want the one that failed last", len(a.recent), len(a.old))
 		}
-		<-time.After(time.Second)
+		<-time.After(950 * time.Millisecond)
+		for range 5 {
+			a.count(other, bad)
+		}
+		<-time.After(100 * time.Millisecond)
+		if a.rest(); !a.over(other) {
+			t.Error("rest forgets who failed a moment ago")
+		}
+		<-time.After(2 * time.Second)
 		if a.rest(); len(a.recent)+len(a.old) != 0 {
 			t.Error("a node at rest remembers addresses")
 		}
