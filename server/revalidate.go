@@ -18,12 +18,28 @@ import (
 // revalidateUsers looks again at the logins of users on this node.
 func (n *Node) revalidateUsers(ctx context.Context, users []string) controlAnswer {
 	n.forget(&control{Users: users})
-	conns, unsure := n.recheck(ctx, n.loginsOf(users), true)
-	if unsure {
+	conns, overtaken, unsure := n.recheck(ctx, n.loginsOf(users), true)
+	for range overtakenAgain { // whoever overtook it may have read before what we are told of
+		if len(overtaken) == 0 {
+			break
+		}
+		again := make([]string, 0, len(overtaken))
+		for _, h := range overtaken {
+			again = append(again, h.id.ID)
+		}
+		var met int
+		var missing bool
+		met, overtaken, missing = n.recheck(ctx, n.loginsOf(again), true)
+		conns, unsure = conns+met, unsure || missing
+	}
+	if unsure || len(overtaken) > 0 {
 		return controlAnswer{Code: wire.CodeUnavailable, Message: "a login cannot be looked at now; the next sweep will"}
 	}
 	return controlAnswer{OK: true, Conns: conns}
 }
+
+// overtakenAgain is how often a revalidation looks again at logins that others revalidated meanwhile.
+const overtakenAgain = 2
 
 // pruneEvery is how often cached logins that are too old are given up.
 const pruneEvery = 15 * time.Second
@@ -141,10 +157,11 @@ func (n *Node) nativeLogins(want func(*authn.Identity) bool) (logins []held) {
 }
 
 // recheck asks the verifiers about logins and acts on the answers. With regrant the grants of a login that did
-// not change are compiled again too. It returns how many conns the answers were for, and whether some are missing.
-func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns int, unsure bool) {
+// not change are compiled again too. It returns how many conns the answers were for, which logins another revalidation
+// of their users overtook, and whether some answers are missing.
+func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns int, overtaken []held, unsure bool) {
 	if len(logins) == 0 {
-		return 0, false
+		return 0, nil, false
 	}
 	type change struct {
 		id  *authn.Identity // what the login is now
@@ -162,6 +179,7 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 		case errors.As(r.Err, &refused):
 			changes[key] = change{err: refused}
 		case errors.Is(r.Err, authn.ErrOvertaken): // by another revalidate of the user, which has the last word
+			overtaken = append(overtaken, logins[i])
 			continue
 		case r.Err != nil && r.Identity == nil:
 			n.counters.sweepErrors.Add(1)
@@ -181,7 +199,7 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 		changed[ids[i]], users[ids[i].ID] = true, true
 	}
 	if len(changed) == 0 {
-		return 0, unsure
+		return 0, overtaken, unsure
 	}
 	// A native user's permissions are fixed at connect: if it may, it comes back with the new ones.
 	n.broker.DisconnectNative(func(u broker.NativeUser) bool {
@@ -208,7 +226,7 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 			o.regrant(slot, c, ch.id)
 		}
 	})
-	return int(met.Load()), unsure
+	return int(met.Load()), overtaken, unsure
 }
 
 // recheckExpired looks again at sessions whose time is over, for the site may have extended them, and ends the conns of

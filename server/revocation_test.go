@@ -1,8 +1,14 @@
 package server
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"slices"
+	"sync"
 	"testing"
+
+	"github.com/gatecast/gatecast/authn"
 )
 
 func TestARevocationIsKnownEverywhereBeforeAConnEnds(t *testing.T) {
@@ -65,5 +71,51 @@ func TestManyUsersAreRevalidatedByOneCall(t *testing.T) {
 	defer b.mu.Unlock()
 	if want := []string{"forget", "revalidate"}; !slices.Equal(b.asked, want) {
 		t.Errorf("it asked every node %v, want %v", b.asked, want)
+	}
+}
+
+// overtaking is a verifier during whose sweeps the user is revalidated by somebody else, a few times.
+type overtaking struct {
+	cookieVerifier
+	mu     sync.Mutex
+	times  int    // guarded by mu, as is the rest
+	looked int    // sweeps
+	by     func() // overtakes one
+}
+
+func (v *overtaking) Revalidate(_ context.Context, ids []*authn.Identity) []authn.Recheck {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.looked++
+	if v.looked <= v.times {
+		v.by()
+	}
+	return make([]authn.Recheck, len(ids))
+}
+
+func TestAnOvertakenLoginIsLookedAtAgain(t *testing.T) {
+	for _, tt := range []struct {
+		times, looked int
+		ok            bool
+	}{{0, 1, true}, {1, 2, true}, {2, 3, true}, {3, 3, false}} {
+		t.Run(fmt.Sprint(tt.times), func(t *testing.T) {
+			c := testConfig(t, "auto")
+			v := &overtaking{times: tt.times}
+			var err error
+			if c.Chain, err = authn.NewChain(c.Authn, map[string]authn.Verifier{"test": v}, nil, slog.New(slog.DiscardHandler)); err != nil {
+				t.Fatal(err)
+			}
+			n, _ := startAlone(t, c)
+			v.mu.Lock()
+			v.by = func() { n.chain.ForgetUser("42") }
+			v.mu.Unlock()
+			dial(t, n, "/ws", "42").want(`{"op":"welcome"}`)
+			got := n.revalidateUsers(t.Context(), []string{"42"})
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			if got.OK != tt.ok || v.looked != tt.looked {
+				t.Errorf("answered %+v after %d sweeps, want ok %v after %d", got, v.looked, tt.ok, tt.looked)
+			}
+		})
 	}
 }
