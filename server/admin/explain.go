@@ -14,7 +14,8 @@ type Explain struct {
 	Token  string
 }
 
-// explain is POST explain: {group, conn|user|cookie|token}. It is a POST because a credential has no place in an address.
+// explain is POST explain: {group, conn|user|cookie|token}. It is a POST because a credential has no place in an address. A credential
+// takes the role admin.
 func (s *Server) explain(ctx context.Context, r *http.Request) (any, error) {
 	body, err := readBody(r)
 	if err != nil {
@@ -31,6 +32,13 @@ func (s *Server) explain(ctx context.Context, r *http.Request) (any, error) {
 	field, value, err := obj.oneOf("conn", "user", "cookie", "token")
 	if err != nil {
 		return nil, err
+	}
+	if field == "cookie" || field == "token" { // who may only read must not try credentials
+		key, err := s.authorize(r, roleAdmin)
+		if err != nil {
+			return nil, err
+		}
+		s.log.Info("admin request", "call", "explain of a "+field, "key", key, "remote", r.RemoteAddr)
 	}
 	switch field {
 	case "conn":

@@ -184,7 +184,11 @@ func TestGets(t *testing.T) {
 	want(t, do(s, "GET /api/v1/info", "read-key", ""), 200, `{"node":"n1"}`)
 	want(t, do(s, "GET /api/v1/connections", "read-key", ""), 200, `{"connections":[{"conn":"c1","user":""}]}`)
 	want(t, do(s, "GET /api/v1/connections?user=a%40b.c", "read-key", ""), 200, `{"connections":[{"conn":"c1","user":"a@b.c"}]}`)
-	want(t, do(s, "POST /api/v1/explain", "read-key", `{"group":"chat.7","token":"t"}`), 200, `{"logins":[{"Group":"chat.7","Conn":"","User":"","Cookie":"","Token":"t"}]}`)
+	want(t, do(s, "POST /api/v1/explain", "admin-key", `{"group":"chat.7","token":"t"}`), 200, `{"logins":[{"Group":"chat.7","Conn":"","User":"","Cookie":"","Token":"t"}]}`)
+	want(t, do(s, "POST /api/v1/explain", "read-key", `{"group":"chat.7","user":"1"}`), 200, `{"logins":[{"Group":"chat.7","Conn":"","User":"1","Cookie":"","Token":""}]}`)
+	for _, credential := range []string{`"token":"t"`, `"cookie":"a=b"`} {
+		want(t, do(s, "POST /api/v1/explain", "read-key", `{"group":"chat.7",`+credential+`}`), 403, `{"error":{"code":"forbidden"…`)
+	}
 	want(t, do(s, "POST /api/v1/explain", "read-key", `{"group":"chat.7"}`), 400, `{"error":{"code":"bad_request","message":"give one of conn, user, cookie, token"}}`)
 	want(t, do(s, "POST /api/v1/explain", "read-key", `{"group":"chat.7","user":"1","cookie":"a=b"}`), 400, `{"error":{"code":"bad_request","message":"give only one of conn, user, cookie, token"}}`)
 	want(t, do(s, "POST /api/v1/explain", "read-key", `{"user":"1"}`), 400, `{"error":{"code":"bad_request","message":"field \"group\" is missing"}}`)

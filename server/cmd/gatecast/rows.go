@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/gatecast/gatecast/authn"
@@ -75,9 +77,10 @@ func (r *rows) Rows(ctx context.Context, q *authn.Query, user string) ([]string,
 // Ping implements authn.Pinger.
 func (r *rows) Ping(ctx context.Context) error {
 	r.mu.RLock()
-	defer r.mu.RUnlock()
+	sites := slices.Collect(maps.Values(r.sites))
+	r.mu.RUnlock() // a database that hangs must not hold up a reload, and by it every login
 	var errs []error
-	for _, site := range r.sites {
+	for _, site := range sites {
 		errs = append(errs, site.Ping(ctx))
 	}
 	return errors.Join(errs...)
