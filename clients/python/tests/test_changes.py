@@ -410,10 +410,38 @@ def test_more_than_are_worth_telling_wait_for_the_sweep(site, people, monkeypatc
     people.editors.permissions.set([people.add])
     assert told(site) == [] and "the next sweep" in caplog.text
     caplog.clear()
-    with transaction.atomic():
+    with transaction.atomic():  # what is told of one user is told, however many others change, and one line says the rest
+        id = str(people.ada.pk)
+        for _ in range(3):
+            people.editors.save()
         for user in (people.ada, people.bob, people.eve):
             user.save()
-    assert told(site) == again(people.ada, people.bob) and "the next sweep" in caplog.text
+        people.add.delete()
+        people.ada.delete()
+    assert told(site) == again(people.ada_pk(id), people.bob, people.eve) + [("disconnect", {"user": id, "code": 4401, "reason": "user deleted"})]
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+
+
+def test_an_id_that_cannot_be_one_stops_nobody_else(site, people, caplog):
+    commit.revalidate_users(["", people.ada.pk, "x" * 200, people.bob.pk], "default")
+    assert told(site) == again(people.ada, people.bob) and len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("change", [lambda p: p.editors.delete(), lambda p: p.editors.user_set.clear(), lambda p: p.add.group_set.clear()])
+def test_a_query_of_ours_that_fails_leaves_the_transaction_as_it_is(site, people, change, monkeypatch, caplog):
+    def fail(execute, sql, params, many, context):
+        if sql.startswith("SELECT") and ("auth_user" in sql or "auth_group" in sql):
+            failed.append(sql)
+            raise DatabaseError("no such column")
+        return execute(sql, params, many, context)
+
+    failed = []
+    with CaptureQueriesContext(connection) as queries:
+        with transaction.atomic():
+            with savepoint_only(monkeypatch, fail):
+                change(people)
+    assert failed and "until the next sweep" in caplog.text
+    assert any(q["sql"].startswith("ROLLBACK TO SAVEPOINT") for q in queries)
 
 
 def test_many_calls_are_a_few_at_a_time_and_given_up_when_nobody_answers(site):

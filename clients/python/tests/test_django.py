@@ -146,14 +146,47 @@ def test_revalidate(site, tables, caplog):
     with transaction.atomic():
         gc.revalidate(44, on_commit=True)
         assert len(site.published) == 2
-    assert [(m[0], json.loads(m[2])) for m in site.published] == [("gc.ctl.revalidate", {"user": id}) for id in ("42", "43", "44")]
+    assert [(m[0], json.loads(m[2])) for m in site.wait(3)] == [("gc.ctl.revalidate", {"user": id}) for id in ("42", "43", "44")]
     site.answer = lambda subject, body: {"ok": False, "code": "forbidden"}
     with transaction.atomic():
-        gc.revalidate(45, on_commit=True)
+        gc.revalidate(45, on_commit=True, wait=True)
     assert "revalidate of user 45 after commit: forbidden" in caplog.text
-    for wrong in (User(), ""):
+    for wrong in (User(), "", b"42", None, 1.5, True, {"user": 42}, [[42, 43]], [42, None]):
         with pytest.raises(BadRequest):
             gc.revalidate(wrong)
+
+
+def test_revalidate_many(site, tables):
+    User = get_user_model()
+    User.objects.all().delete()
+    User.objects.bulk_create(User(pk=n, username="many%d" % n) for n in range(1, 1002))
+    for many in ([1, "2"], {User(pk=1), 2}, (n for n in "12"), User.objects.filter(pk__lt=3), User.objects.filter(pk__lt=3).values_list("pk", flat=True)):
+        site.published.clear()
+        gc.revalidate(many)
+        assert sorted(json.loads(site.published[0][2])["users"]) == ["1", "2"] and len(site.published) == 1
+    site.published.clear()
+    gc.revalidate([])
+    assert site.published == []
+    with transaction.atomic():
+        gc.revalidate(User.objects.all(), on_commit=True)
+        assert site.published == []
+    users = [json.loads(m[2]) for m in site.wait(3)]
+    assert sorted(int(u) for body in users for u in body.get("users", [body.get("user")])) == list(range(1, 1002))
+
+
+def test_revalidate_after_the_commit_waits_for_nothing(site, tables, caplog):
+    asked, go = threading.Event(), threading.Event()
+
+    def answer(subject, body):
+        asked.set()
+        go.wait(30)
+        return {"ok": True}
+
+    site.answer = answer
+    gc.revalidate(42, on_commit=True)
+    assert "after commit" not in caplog.text  # as a call that waited in vain says
+    assert asked.wait(10)
+    go.set()
 
 
 # Logout

@@ -105,6 +105,8 @@ def test_control(cluster):
         p.group_add("room.1", user="42")
         p.group_discard("room.1", conn="c1")
         p.revalidate(42)
+        p.revalidate(n for n in (42, "43"))
+        p.revalidate({44})
     got = [(s, json.loads(b)) for s, _, b, _ in cluster.published]
     assert got == [
         ("site.ctl.disconnect", {"user": "42", "code": 4401, "reason": "bye"}),
@@ -113,6 +115,8 @@ def test_control(cluster):
         ("site.ctl.group_add", {"group": "room.1", "user": "42"}),
         ("site.ctl.group_discard", {"group": "room.1", "conn": "c1"}),
         ("site.ctl.revalidate", {"user": "42"}),
+        ("site.ctl.revalidate", {"users": ["42", "43"]}),
+        ("site.ctl.revalidate", {"user": "44"}),
     ]
 
 

@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import ssl
+from collections.abc import Iterable, Mapping
+from uuid import UUID
 
 from .errors import BadRequest, Forbidden, GatecastError, Timeout, TooLarge, Unavailable, error_for
 from .names import check_name, check_user_id, escape, group_name
@@ -17,6 +19,7 @@ FORMATS = ("json", "text", "binary", "msgpack")
 DEFAULT_TIMEOUT = 5.0
 MANY_IN_FLIGHT = 256  # requests of one group_send_many without an answer yet
 CONTROLS_IN_FLIGHT = 16  # of all control_many together: a node serves 256 from the whole site, and each may ask its database
+AT_ONCE = 500  # users of one call of many, of which a node takes 1,000
 _NAMESPACE = re.compile(r"[a-z0-9_-]{1,16}\Z")
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _VISIBLE = frozenset(range(0x21, 0x7F)) - {ord("%")}
@@ -125,10 +128,24 @@ def disconnect_body(user=None, session=None, conn=None, code=None, reason=None):
     return body
 
 
+def ids_of(user, to_id=lambda user: user):
+    """The ids, as text, of one user or of any iterable of them; to_id makes an id of what is neither text nor a number."""
+
+    def check(one):
+        one = to_id(one)
+        if not isinstance(one, (str, int, UUID)) or isinstance(one, bool):
+            raise BadRequest("a user is %s; give an id: text, an int or a UUID" % type(one).__name__)
+        one = str(one)
+        check_user_id(one)
+        return one
+
+    if isinstance(user, Iterable) and not isinstance(user, (str, bytes, bytearray, memoryview, Mapping)):
+        return [check(one) for one in user]
+    return [check(user)]
+
+
 def revalidate_body(user):
-    if not isinstance(user, (list, tuple)):
-        return one_of(user=user)
-    users = [one_of(user=one)["user"] for one in user]
+    users = ids_of(user)
     return {"users": users} if len(users) != 1 else {"user": users[0]}
 
 
@@ -240,7 +257,7 @@ class AsyncPublisher:
         return await self._control("group_discard", member_body(group, user, conn), timeout)
 
     async def revalidate(self, user, *, timeout=None):
-        """Look at the logins of a user again, after a change of rights; or of a list of up to 1,000 users."""
+        """Look at the logins of a user again, after a change of rights; or of up to 1,000 users, as any iterable of their ids."""
         return await self._control("revalidate", revalidate_body(user), timeout)
 
     async def control_many(self, calls, *, timeout=30.0):

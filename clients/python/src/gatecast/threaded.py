@@ -11,7 +11,7 @@ import weakref
 
 from .errors import Timeout, Unavailable
 from .names import escape, group_name
-from .publisher import AsyncPublisher, Encoded, disconnect_body, drop_socket, encode, headers_for, member_body, revalidate_body
+from .publisher import AsyncPublisher, Encoded, disconnect_body, drop_socket, encode, headers_for, ids_of, member_body
 
 log = logging.getLogger("gatecast")
 
@@ -98,9 +98,9 @@ class Publisher:
         return self._run("group_discard", group, user=user, conn=conn, timeout=timeout)
 
     def revalidate(self, user, *, timeout=None, wait=True):
-        """Look at the logins of a user again, after a change of rights; or of a list of up to 1,000 users."""
-        revalidate_body(user)
-        return self._run("revalidate", user, wait_for=wait, timeout=timeout)
+        """Look at the logins of a user again, after a change of rights; or of up to 1,000 users, as any iterable of their ids."""
+        users = ids_of(user)  # here: a generator is read once, and a queryset not within an event loop
+        return self._run("revalidate", users, wait_for=wait, timeout=timeout)
 
     def control_many(self, calls, *, timeout=30.0, wait=True):
         """Many calls of disconnect and revalidate, each (name, its arguments), a few at a time; see AsyncPublisher.control_many."""

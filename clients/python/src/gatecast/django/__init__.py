@@ -11,8 +11,8 @@ import os
 import threading
 
 from ..errors import BadRequest, GatecastError
-from ..names import check_user_id, group_name
-from ..publisher import Encoded, encode, session_hash
+from ..names import group_name
+from ..publisher import AT_ONCE, Encoded, encode, ids_of, session_hash
 from ..threaded import Publisher
 from .tickets import ticket
 
@@ -117,24 +117,33 @@ def group_send(group, data, *, on_commit=False, using=None, format="json", **opt
 
 
 def revalidate(user, *, on_commit=False, using=None, **options):
-    """Look at the logins of a user (a model instance or an id) again, after a change of password, rights or is_active.
+    """Look at the logins of a user (a model instance or an id) again, or of as many as an iterable of them has, after a change of password, rights or is_active.
 
-    Gatecast reads what is committed: within a transaction use on_commit=True, as in group_send.
+    Gatecast reads what is committed: within a transaction use on_commit=True, as in group_send. The ids are read now. Nothing is waited for then, unless
+    wait says so, and a failure is logged.
     """
-    publisher, user_id = get_publisher(), str(_user_id(user))
-    check_user_id(user_id)
+    publisher, users = get_publisher(), ids_of(user, _user_id)
+
+    def send():
+        if len(users) > AT_ONCE:
+            calls = [("revalidate", {"user": users[i : i + AT_ONCE]}) for i in range(0, len(users), AT_ONCE)]
+            return publisher.control_many(calls, **options)
+        return publisher.revalidate(users, **options) if users else None
+
     if not on_commit:
-        return publisher.revalidate(user_id, **options)
+        return send()
 
     from django.db import transaction
 
-    def send():
-        try:
-            publisher.revalidate(user_id, **options)
-        except GatecastError as e:
-            log.error("revalidate of user %s after commit: %s: %s", user_id, e.code, e)
+    options.setdefault("wait", False)
 
-    transaction.on_commit(send, using=using)
+    def send_quietly():
+        try:
+            send()
+        except GatecastError as e:
+            log.error("revalidate of %s after commit: %s: %s", "user " + users[0] if len(users) == 1 else "%d users" % len(users), e.code, e)
+
+    transaction.on_commit(send_quietly, using=using)
     return None
 
 

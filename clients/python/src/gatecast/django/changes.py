@@ -3,6 +3,7 @@
 QuerySet.update, bulk_update and raw SQL send no signal: after those, call revalidate(user), or leave it to the next sweep of the nodes.
 """
 
+import contextlib
 import functools
 import logging
 
@@ -91,7 +92,7 @@ def permissions_of_users_changed(sender, **change):
 def _of_users_changed(name, action, instance, reverse, pk_set, using, **_):
     """Receiver of m2m_changed, from the side of the user or, with reverse, from the other one."""
     if action == "pre_clear" and reverse:  # afterwards nobody knows whose they were
-        revalidate_users(users_with(using, **{name: instance}), using)
+        revalidate_users(users_with(using, **{name: instance}), using, mass=True)
     elif action in ("post_add", "post_remove") and pk_set:
         revalidate_users(list(pk_set) if reverse else [instance.pk], using)
     elif action == "post_clear" and not reverse:
@@ -102,7 +103,9 @@ def _of_users_changed(name, action, instance, reverse, pk_set, using, **_):
 def permissions_of_groups_changed(sender, action, instance, reverse, pk_set, using, **_):
     """Receiver of m2m_changed of Group.permissions, from the side of the group or, with reverse, of the permission."""
     if action == "pre_clear" and reverse:
-        members_changed(list(instance.group_set.using(using).values_list("pk", flat=True)), using)
+        with savepoint(using):
+            groups = list(instance.group_set.using(using).values_list("pk", flat=True))
+        members_changed(groups, using)
     elif action in ("post_add", "post_remove") and pk_set:
         members_changed(list(pk_set) if reverse else [instance.pk], using)
     elif action == "post_clear" and not reverse:
@@ -119,7 +122,7 @@ def group_saved(sender, instance, created=False, raw=False, using=None, update_f
 @quiet
 def group_deleted(sender, instance, using=None, **_):
     """Receiver of pre_delete: the memberships go without a signal of their own."""
-    revalidate_users(users_with(using, groups=instance.pk), using)
+    revalidate_users(users_with(using, groups=instance.pk), using, mass=True)
 
 
 @quiet
@@ -130,19 +133,23 @@ def permission_deleted(sender, instance, using=None, **_):
     fields = {field.name for field in get_user_model()._meta.many_to_many}
     for name, path in (("user_permissions", "user_permissions"), ("groups", "groups__permissions")):
         if name in fields:
-            revalidate_users(users_with(using, **{path: instance.pk}), using)
+            revalidate_users(users_with(using, **{path: instance.pk}), using, mass=True)
 
 
 def members_changed(groups, using):
-    revalidate_users(lambda: users_with(using, groups__in=groups), using)
+    revalidate_users(lambda: users_with(using, groups__in=groups), using, mass=True)
 
 
 def users_with(using, **filters):
-    """The primary keys of these users, or none if they are too many to be told one by one."""
+    """The primary keys of these users, at most one more than are told."""
     from django.contrib.auth import get_user_model
 
-    keys = list(get_user_model()._base_manager.using(using).filter(**filters).order_by().values_list("pk", flat=True).distinct()[: MOST + 1])
-    if len(keys) > MOST:
-        log.warning("more than %d users change at once: the next sweep of the nodes looks at them", MOST)
-        return []
-    return keys
+    with savepoint(using):
+        return list(get_user_model()._base_manager.using(using).filter(**filters).order_by().values_list("pk", flat=True).distinct()[: MOST + 1])
+
+
+def savepoint(using):
+    """Around a query within the site's transaction: PostgreSQL would abort that with a query that fails."""
+    from django.db import transaction
+
+    return transaction.atomic(using=using) if transaction.get_connection(using).in_atomic_block else contextlib.nullcontext()
