@@ -130,6 +130,37 @@ def test_no_key_travels(cluster):
     assert gatecast.session_hash("alice") == "2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90"
 
 
+def test_what_is_told_stays_within_bounds(cluster, monkeypatch, caplog):
+    monkeypatch.setattr(threaded, "KEPT", 100)
+    go = threading.Event()
+
+    def answer(subject, body):
+        go.wait(30)
+        return {"ok": True}
+
+    cluster.answer = answer
+    with Publisher(cluster.url) as p:
+        for n in range(500):  # an import that saves users, while the cluster hangs
+            p.tell_many([("revalidate", {"user": str(n)})])
+        p.tell_many([("disconnect", {"user": "x"})])
+        worker = p._state.worker
+        assert (worker.telling, len(worker.kept)) == (threaded.TELLING, 100)
+        assert [r.getMessage() for r in caplog.records] == ["the cluster does not keep up, and 100 changes wait for it: more of them are not told"]
+        go.set()
+        bodies = [json.loads(m[2]) for m in cluster.wait(threaded.TELLING + 1)]
+        assert sorted(int(u) for b in bodies for u in b.get("users", [b.get("user")])) == list(range(threaded.TELLING + 100))
+        assert not worker.kept
+    assert worker.telling == 0
+
+
+def test_a_close_sends_what_is_kept(cluster, monkeypatch):
+    monkeypatch.setattr(threaded, "TELLING", 0)
+    with Publisher(cluster.url) as p:
+        p.group_send("g", 1)
+        p.tell_many([("revalidate", {"user": "1"}), ("disconnect", {"user": "2"})])
+    assert sorted(m[0] for m in cluster.published) == ["gc.ctl.disconnect", "gc.ctl.revalidate", "gc.in.g"]
+
+
 def test_many_keep_their_order(cluster):
     seq = iter(range(1, 10000))
     cluster.answer = lambda subject, body: {"ok": True, "seq": next(seq)}

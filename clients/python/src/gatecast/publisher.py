@@ -149,6 +149,14 @@ def revalidate_body(user):
     return {"users": users} if len(users) != 1 else {"user": users[0]}
 
 
+def merged(calls):
+    """The calls of control_many, with those of revalidate in as few as may be."""
+    users = [user for name, options in calls if name == "revalidate" for user in ids_of(options["user"])]
+    for i in range(0, len(users), AT_ONCE):
+        yield "revalidate", {"user": users[i : i + AT_ONCE]}
+    yield from (call for call in calls if call[0] != "revalidate")
+
+
 def member_body(group, user=None, conn=None):
     check_name(group)
     return {"group": group, **one_of(user=user, conn=conn)}

@@ -11,11 +11,14 @@ import weakref
 
 from .errors import Timeout, Unavailable
 from .names import escape, group_name
-from .publisher import AsyncPublisher, Encoded, disconnect_body, drop_socket, encode, headers_for, ids_of, member_body
+from .publisher import AsyncPublisher, Encoded, disconnect_body, drop_socket, encode, headers_for, ids_of, member_body, merged
 
 log = logging.getLogger("gatecast")
 
 _GRACE = 2.0  # seconds the background thread may be late before its caller gives up on it
+
+TELLING = 16  # tell_many under way at once; what comes meanwhile goes together when one of them ends
+KEPT = 10000  # calls that wait for that: beyond them a sweep of the nodes sees the change, and the memory of the process stays
 
 _publishers = weakref.WeakSet()
 _abandoned = []  # of a parent process: kept, because their finalizers would touch what the parent still uses
@@ -106,6 +109,33 @@ class Publisher:
         """Many calls of disconnect and revalidate, each (name, its arguments), a few at a time; see AsyncPublisher.control_many."""
         return self._run("control_many", list(calls), wait_for=wait, timeout=timeout)
 
+    def tell_many(self, calls):
+        """control_many that waits for nothing and stays within bounds however often it is called, also while the cluster is away."""
+        calls, state = list(calls), self._here()
+        batch = list(merged(calls))  # here: what is wrong with one is told its caller
+        with state.mutex:
+            worker = self._worker(state)
+            if worker.telling >= TELLING:
+                if len(worker.kept) + len(calls) <= KEPT:
+                    worker.kept += calls
+                elif not worker.full:
+                    worker.full = True
+                    log.warning("the cluster does not keep up, and %d changes wait for it: more of them are not told", len(worker.kept))
+                return
+            worker.telling += 1
+            future = worker.submit("control_many", (batch,), {})
+        future.add_done_callback(functools.partial(self._told, state, worker))
+
+    def _told(self, state, worker, future):
+        _log_failure("control_many", future)
+        with state.mutex:
+            rest, worker.kept, worker.full = worker.kept, [], False
+            if not rest:
+                worker.telling -= 1
+                return
+            future = worker.submit("control_many", (list(merged(rest)),), {})
+        future.add_done_callback(functools.partial(self._told, state, worker))
+
     # The thread
 
     def __enter__(self):
@@ -121,15 +151,21 @@ class Publisher:
             return
         with state.mutex:
             worker, state.worker = state.worker, None
+            if worker is not None and worker.kept:
+                rest, worker.kept = worker.kept, []
+                worker.submit("control_many", (list(merged(rest)),), {}).add_done_callback(functools.partial(_log_failure, "control_many"))
         if worker is not None:
             worker.close()
+
+    def _worker(self, state):
+        if state.worker is None:
+            state.worker = _Worker(self._make)
+        return state.worker
 
     def _run(self, method, *args, wait_for=True, unbounded=False, timeout=None, **kwargs):
         state = self._here()
         with state.mutex:
-            if state.worker is None:
-                state.worker = _Worker(self._make)
-            future = state.worker.submit(method, args, {**kwargs, "timeout": timeout})
+            future = self._worker(state).submit(method, args, {**kwargs, "timeout": timeout})
         if wait_for is False:
             future.add_done_callback(functools.partial(_log_failure, method))
             return None
@@ -160,7 +196,7 @@ class _State:
 
     def __init__(self):
         self.pid = os.getpid()
-        self.mutex = threading.Lock()  # guards worker
+        self.mutex = threading.Lock()  # guards worker, and what it keeps
         self.worker = None
 
 
@@ -170,6 +206,9 @@ class _Worker:
     def __init__(self, make):
         self._loop = asyncio.new_event_loop()
         self._publisher = make()
+        self.telling = 0  # tell_many under way
+        self.kept = []  # calls of tell_many that wait
+        self.full = False  # some were dropped
         self._thread = threading.Thread(target=self._serve, name="gatecast-publisher", daemon=True)
         self._thread.start()
 

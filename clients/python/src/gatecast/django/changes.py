@@ -19,8 +19,7 @@ WATCHED = frozenset(["password", "is_active", "is_staff", "is_superuser"])  # by
 def connect():
     from django.apps import apps
     from django.contrib.auth import get_user_model
-    from django.contrib.auth.models import Group, Permission
-    from django.core.exceptions import FieldDoesNotExist
+    from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
     from django.db.models import signals
 
     def listen(signal, receiver, sender):
@@ -31,7 +30,10 @@ def connect():
             if issubclass(model, base):
                 listen(signal, receiver, model)
 
-    user = get_user_model()
+    try:
+        user = get_user_model()
+    except ImproperlyConfigured:  # its app is not installed: a site without users
+        return
     listen_to_all(signals.post_save, user_saved, user)
     listen_to_all(signals.post_delete, user_deleted, user)
     has = set()
@@ -43,12 +45,15 @@ def connect():
         if field.many_to_many:
             listen(signals.m2m_changed, receiver, field.remote_field.through)
             has.add(name)
+    if not has or not apps.is_installed("django.contrib.auth"):
+        return
+    from django.contrib.auth.models import Group, Permission
+
     if "groups" in has:
         listen(signals.m2m_changed, permissions_of_groups_changed, Group.permissions.through)
         listen_to_all(signals.post_save, group_saved, Group)
         listen_to_all(signals.pre_delete, group_deleted, Group)
-    if has:
-        listen_to_all(signals.pre_delete, permission_deleted, Permission)
+    listen_to_all(signals.pre_delete, permission_deleted, Permission)
 
 
 def quiet(receiver):

@@ -11,7 +11,6 @@ from django.db import transaction
 
 from ..errors import BadRequest
 from ..names import check_user_id
-from ..publisher import AT_ONCE
 from . import _user_id, get_publisher
 
 log = logging.getLogger("gatecast")
@@ -51,19 +50,11 @@ def after_commit(using, find, mass=False):
                     return
             told.update(calls)
             if fresh:
-                get_publisher().control_many(list(merged(fresh)), wait=False)
+                get_publisher().tell_many(fresh)
         except Exception:
             log.exception("a change of logins was committed and not told: sockets may stay as they are until the next sweep")
 
     transaction.on_commit(tell, using=using, **_ROBUST)
-
-
-def merged(calls):
-    """The same calls, with those of revalidate in as few as may be."""
-    users = [arguments["user"] for name, arguments in calls if name == "revalidate"]
-    for i in range(0, len(users), AT_ONCE):
-        yield "revalidate", {"user": users[i : i + AT_ONCE]}
-    yield from (call for call in calls if call[0] != "revalidate")
 
 
 def revalidate_users(keys, using, mass=False):

@@ -16,13 +16,9 @@ _hurry_until = 0.0  # by time.monotonic; threads may overwrite each other
 
 
 def connect():
-    from django.apps import apps
     from django.contrib.auth.signals import user_logged_out
 
     from . import changes, sessions, tokens
-
-    if not apps.is_installed("django.contrib.auth"):  # a site without users only sends
-        return
 
     user_logged_out.connect(logged_out, dispatch_uid="gatecast.logged_out")
     changes.connect()
