@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,11 +41,11 @@ func TestRevocation(t *testing.T) {
 	t.Run("a node that hangs", func(t *testing.T) { testLogoutAtANodeThatHangs(t, p) })
 }
 
-// TestRevocationOfOldDjango: the same of the oldest Django, and of users with other keys, in another table.
+// TestRevocationOfOldDjango: the same of the oldest Django there is, and of users with other keys, in another table.
 func TestRevocationOfOldDjango(t *testing.T) {
 	heavy(t)
 	t.Parallel()
-	testChanges(t, newPair(t, siteOptions{release: releases[0], customUser: true}, revocationConf), 4)
+	testChanges(t, newPair(t, siteOptions{release: djangos[0], customUser: true}, revocationConf), 4)
 }
 
 func testChanges(t *testing.T, p *pair, trials int) {
@@ -112,11 +113,45 @@ func (p *pair) keepsOut(session string) error {
 	return nil
 }
 
-// ends waits until every socket of v is closed with 4401, and comes back at each close at once, to both nodes, which must not let it in; but if a node was held
-// up, the other does not wait for ever, and its log says so. It returns the time of the last close.
-func (p *pair) ends(v *visitor) (last time.Time, err error) {
+// trials are users whose sockets end. If the machine holds a node up, the other does not wait for it for ever, and its log says so: then the old cookie may be
+// let in for a moment, which is excused.
+type trials struct {
+	p       *pair
+	a, b    int          // how many lines the nodes' logs had before
+	excused atomic.Int32 // users
+}
+
+func (p *pair) trials() *trials {
+	x := &trials{p: p}
+	x.begin()
+	return x
+}
+
+// begin is to be called before what ends the sockets.
+func (x *trials) begin() { x.a, x.b = x.p.a.logs.len(), x.p.b.logs.len() }
+
+// heldUp tells whether a node did not wait for the other since the trials began.
+func (x *trials) heldUp() bool {
+	onA, _ := x.p.a.logs.since(x.a)
+	onB, _ := x.p.b.logs.since(x.b)
+	return slices.ContainsFunc(slices.Concat(onA, onB), func(line string) bool { return strings.Contains(line, "did not confirm in time") })
+}
+
+// fewExcused fails if more than one in twenty trials was excused; of a few trials one may be.
+func (x *trials) fewExcused(t *testing.T, of int) {
+	t.Helper()
+	if n := int(x.excused.Load()); n > max(1, of/20) {
+		t.Errorf("%d of %d trials were excused because a node was held up: that is no accident", n, of)
+	}
+}
+
+// ends waits until every socket of v is closed with 4401, and comes back at each close at once, to both nodes, which must not let it in. It returns the time of
+// the last close.
+func (x *trials) ends(v *visitor) (last time.Time, err error) {
+	p := x.p
 	var mu sync.Mutex
 	var wg sync.WaitGroup
+	excused := false
 	for _, s := range v.sockets {
 		wg.Go(func() {
 			c, e := s.tryEnd()
@@ -124,15 +159,16 @@ func (p *pair) ends(v *visitor) (last time.Time, err error) {
 			if e == nil && c.Code != 4401 {
 				e = fmt.Errorf("ended with %v, want 4401", c)
 			}
+			excuse := false
 			if e == nil {
-				e = p.keepsOut(v.session)
-			}
-			if e != nil && strings.Contains(p.a.logs.String()+p.b.logs.String(), "did not confirm in time") {
-				p.t.Logf("the machine held a node up for longer than the others wait for it: user %s: %v", v.name, e)
-				e = nil
+				if e = p.keepsOut(v.session); e != nil && x.heldUp() {
+					p.t.Logf("the machine held a node up for longer than the others wait for it: user %s: %v", v.name, e)
+					e, excuse = nil, true
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			excused = excused || excuse
 			if now.After(last) {
 				last = now
 			}
@@ -142,6 +178,9 @@ func (p *pair) ends(v *visitor) (last time.Time, err error) {
 		})
 	}
 	wg.Wait()
+	if excused {
+		x.excused.Add(1)
+	}
 	return last, err
 }
 
@@ -226,17 +265,19 @@ func (p *pair) rows(all []*visitor) int {
 func testLogouts(t *testing.T, p *pair) {
 	const trials, batch = 200, 10 // a batch is no larger than the backlog of Django's development server: the next would wait a second for its SYN
 	var took []time.Duration
+	x := p.trials()
 	for b := range trials / batch {
 		all := p.crowd(t, fmt.Sprintf("leaver%d-", b), batch, nil)
 		departures, ended, times := make([]*departure, batch), make([]time.Time, batch), make([]time.Duration, batch)
 		for _, v := range all {
 			v.connect(t, p.a, p.b)
 		}
+		x.begin()
 		each(t, all, func(i int, v *visitor) (err error) {
 			if departures[i], err = p.depart(v.session); err != nil {
 				return err
 			}
-			ended[i], err = p.ends(v)
+			ended[i], err = x.ends(v)
 			return err
 		})
 		if rows := p.rows(all); rows != batch {
@@ -263,6 +304,7 @@ func testLogouts(t *testing.T, p *pair) {
 			t.Fatalf("the table has %d sessions after the logouts", rows)
 		}
 	}
+	x.fewExcused(t, trials)
 	summary(t, "from the logout in Django to the close on both nodes", took)
 }
 
@@ -270,11 +312,12 @@ func testLogouts(t *testing.T, p *pair) {
 func testLogoutRollsBack(t *testing.T, p *pair) {
 	v := p.crowd(t, "stayer", 1, nil)[0]
 	v.connect(t, p.a, p.b)
+	x := p.trials()
 	d, err := p.depart(v.session)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.ends(v); err != nil {
+	if _, err := x.ends(v); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.finish("no"); err != nil {
@@ -306,6 +349,7 @@ func testEnds(t *testing.T, p *pair, name, reason string, trials int) {
 		"session":  func(v *visitor) map[string]any { return map[string]any{"do": "flush", "session": v.session} },
 	}
 	began := make([]time.Time, trials)
+	x := p.trials()
 	done := make(chan struct{})
 	go func() { // ends with its orders; one at a time, for the people command is one process
 		defer close(done)
@@ -316,10 +360,11 @@ func testEnds(t *testing.T, p *pair, name, reason string, trials int) {
 	}()
 	ended := make([]time.Time, trials)
 	each(t, all, func(i int, v *visitor) (err error) {
-		ended[i], err = p.ends(v)
+		ended[i], err = x.ends(v)
 		return err
 	})
 	<-done
+	x.fewExcused(t, trials)
 	for i := range all {
 		times[i] = ended[i].Sub(began[i])
 	}
@@ -375,7 +420,7 @@ func testThousandMembers(t *testing.T, p *pair) {
 	const members = 1000
 	p.people.do(map[string]any{"do": "give", "group": "Crowd", "perm": "auth.add_group"})
 	all := p.crowd(t, "member", members, map[string]any{"groups": []string{"Crowd"}})
-	each(t, all, func(i int, v *visitor) error {
+	enter := func(i int, v *visitor) error {
 		n := []*node{p.a, p.b}[i%2]
 		s, err := tryDial(n.addr, "/ws", cookieHeader(n, v.session))
 		if err != nil {
@@ -387,7 +432,10 @@ func testThousandMembers(t *testing.T, p *pair) {
 			return fmt.Errorf("group_add: %v %w", r, err)
 		}
 		return nil
-	})
+	}
+	for batch := range slices.Chunk(all, 100) { // each is a look-up
+		each(t, batch, enter)
+	}
 	began := time.Now()
 	p.people.do(map[string]any{"do": "take", "group": "Crowd", "perm": "auth.add_group"})
 	took := make([]time.Duration, members)
@@ -409,6 +457,7 @@ func testLogoutAtANodeThatHangs(t *testing.T, p *pair) {
 	for _, v := range all {
 		v.connect(t, p.a, p.b)
 	}
+	x := p.trials() // all may be excused: a node is held up
 	p.b.signal(sigstop)
 	t.Cleanup(func() { p.b.cmd.Process.Signal(sigcont) })
 	began := time.Now()
@@ -431,7 +480,7 @@ func testLogoutAtANodeThatHangs(t *testing.T, p *pair) {
 	})
 	defer late.Stop()
 	each(t, all, func(_ int, v *visitor) error {
-		_, err := p.ends(v)
+		_, err := x.ends(v)
 		return err
 	})
 }

@@ -94,7 +94,7 @@ func newStorm(t *testing.T, all int) *storm {
 		"authn.django.database_conns": databaseConns, "server.ping": "10m",
 	}
 	routes := []string{"nats://" + freeAddr(t), "nats://" + freeAddr(t)}
-	for i, limit := range []int{0, s.count / 4} {
+	for i, limit := range []int{0, s.count / 10} {
 		c := conf{"server.limits.handshakes_per_second": limit}.over(base.over(printed.over(clusterConf(routes, i))))
 		s.nodes = append(s.nodes, launchNode(t, string(rune('a'+i)), c))
 		s.crowds = append(s.crowds, startOrders(t, role(t, "storm", "")))
@@ -249,7 +249,7 @@ func (s *storm) cold(t *testing.T) {
 			t.Errorf("node %s counts %d refused handshakes, the crowd %v", n.name, refused, state)
 		}
 		if i == 1 && state.http == 0 {
-			t.Errorf("node %s sent nobody away, at %d handshakes a second", n.name, s.count/4)
+			t.Errorf("node %s sent nobody away, at %d handshakes a second", n.name, s.count/10)
 		}
 	}
 	// PostgreSQL itself counts the same, and perhaps the two queries that each node tries at its start. A process that ends tells its counts at once.
