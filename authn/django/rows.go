@@ -2,10 +2,10 @@ package django
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,11 +23,16 @@ type Rows struct {
 	// held by whoever looks at the tables
 	looking chan struct{} // capacity 1, never closed: a lock that can be waited for with a ctx
 
-	mu        sync.Mutex
-	plans     map[authn.QueryKey]*plan // of queries that were tried; guarded by mu, as are all below
-	queries   []*authn.Query           // that are in use, for Ping
-	failure   error                    // of the last look
-	failureAt time.Time
+	mu       sync.Mutex
+	plans    map[authn.QueryKey]*plan   // of queries that were tried; guarded by mu, as are all below
+	failures map[authn.QueryKey]failure // of the last look, of queries without a plan
+	queries  []*authn.Query             // that are in use, for Ping
+}
+
+// failure is why a query could not be tried.
+type failure struct {
+	err error
+	at  time.Time
 }
 
 // plan is a query as it is sent.
@@ -51,25 +56,27 @@ func OpenRows(ctx context.Context, o Options, log *slog.Logger, queries ...*auth
 	if err := o.ValidateUsers(); err != nil {
 		return nil, err
 	}
-	r := &Rows{opts: o, looking: make(chan struct{}, 1), plans: make(map[authn.QueryKey]*plan)}
+	r := &Rows{opts: o, looking: make(chan struct{}, 1), plans: make(map[authn.QueryKey]*plan), failures: make(map[authn.QueryKey]failure)}
 	var err error
 	if r.db, err = connect(&r.opts, log, false); err != nil {
 		return nil, err
 	}
-	if err := r.Use(ctx, queries...); err != nil {
+	if err := r.Try(ctx, queries...); err != nil {
 		return nil, errors.Join(err, r.db.close())
 	}
+	r.Use(queries...)
 	return r, nil
 }
 
 // Close closes the connections to the database. No other call may follow.
 func (r *Rows) Close() error { return r.db.close() }
 
-// Use has these queries tried, in place of those before. The error says that one of them cannot work, and leaves it at those before; a database that does not
-// answer is no error.
-func (r *Rows) Use(ctx context.Context, queries ...*authn.Query) error {
+// Try has queries tried, and changes nothing about those that are in use. The error says that one of them cannot work; a database that does not answer is none.
+func (r *Rows) Try(ctx context.Context, queries ...*authn.Query) error {
 	r.mu.Lock()
-	r.failure = nil
+	for _, q := range queries {
+		delete(r.failures, q.Key())
+	}
 	r.mu.Unlock()
 	for _, q := range queries {
 		_, err := r.plan(ctx, q)
@@ -82,19 +89,32 @@ func (r *Rows) Use(ctx context.Context, queries ...*authn.Query) error {
 			return explained
 		}
 		r.db.log.Warn("the database of an SQL rule does not answer yet; logins it decides about are unavailable until it does", "err", err)
-		break
+		return nil
 	}
-	r.mu.Lock()
-	r.queries = queries
-	r.mu.Unlock()
 	return nil
 }
 
-// Ping implements authn.Pinger: it tries what was not tried yet, and asks the database for an answer.
+// Use has Ping look after these queries, in place of those before, and forgets what was found out about others.
+func (r *Rows) Use(queries ...*authn.Query) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queries = queries
+	used := make(map[authn.QueryKey]bool, len(queries))
+	for _, q := range queries {
+		used[q.Key()] = true
+	}
+	maps.DeleteFunc(r.plans, func(key authn.QueryKey, _ *plan) bool { return !used[key] })
+	maps.DeleteFunc(r.failures, func(key authn.QueryKey, _ failure) bool { return !used[key] })
+}
+
+// Ping implements authn.Pinger: it tries what was not tried yet, and asks the database for an answer. A database that no query in use is for is not asked.
 func (r *Rows) Ping(ctx context.Context) error {
 	r.mu.Lock()
 	queries := r.queries
 	r.mu.Unlock()
+	if len(queries) == 0 {
+		return nil
+	}
 	for _, q := range queries {
 		if _, err := r.plan(ctx, q); err != nil {
 			return err
@@ -152,10 +172,11 @@ func (r *Rows) plan(ctx context.Context, q *authn.Query) (*plan, error) {
 	defer r.mu.Unlock()
 	if err != nil {
 		if ctx.Err() == nil {
-			r.failure, r.failureAt = err, time.Now()
+			r.failures[q.Key()] = failure{err: err, at: time.Now()}
 		}
 		return nil, err
 	}
+	delete(r.failures, q.Key())
 	r.plans[q.Key()] = p
 	return p, nil
 }
@@ -167,8 +188,8 @@ func (r *Rows) planned(q *authn.Query) (*plan, error) {
 	if p := r.plans[q.Key()]; p != nil {
 		return p, nil
 	}
-	if r.failure != nil && time.Since(r.failureAt) < lookPause {
-		return nil, r.failure
+	if f := r.failures[q.Key()]; f.err != nil && time.Since(f.at) < lookPause {
+		return nil, f.err
 	}
 	return nil, nil
 }
@@ -203,11 +224,14 @@ func (r *Rows) detect(ctx context.Context) (idKind, error) {
 
 // run asks for the rows of the user with this key.
 func (r *Rows) run(ctx context.Context, p *plan, key string) ([]string, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	rows, err := r.db.db.QueryContext(ctx, p.text, slices.Repeat([]any{r.db.dialect.arg(key, p.id)}, p.params)...)
 	if err != nil {
+		cancel()
 		return nil, r.failed("run the sql", err)
 	}
 	defer rows.Close()
+	defer cancel() // before Close, which would read a result of any length to its end
 	names, err := rows.Columns()
 	if err != nil {
 		return nil, r.failed("run the sql", err)
@@ -218,9 +242,12 @@ func (r *Rows) run(ctx context.Context, p *plan, key string) ([]string, error) {
 			return nil, wrong("the sql gives no column %s for {row.%s}; it gives %s", want, want, strings.Join(names, ", "))
 		}
 	}
-	cells, scan := make([]sql.NullString, len(names)), make([]any, len(names))
-	for i := range cells {
-		scan[i] = &cells[i]
+	cells, scan := make([]cell, len(places)), make([]any, len(names))
+	for i := range scan {
+		scan[i] = unwanted{}
+	}
+	for i, place := range places {
+		scan[place] = &cells[i]
 	}
 	var found [][]string
 	for rows.Next() {
@@ -231,10 +258,8 @@ func (r *Rows) run(ctx context.Context, p *plan, key string) ([]string, error) {
 			return nil, r.failed("read a row", err)
 		}
 		row := make([]string, max(1, len(places)))
-		for i, place := range places {
-			if len(cells[place].String) <= maxValue {
-				row[i] = cells[place].String
-			}
+		for i, c := range cells {
+			row[i] = string(c)
 		}
 		found = append(found, row)
 	}

@@ -227,3 +227,34 @@ func TestRowsNeedSelectOnWhatTheyRead(t *testing.T) {
 		check(t, s, o)
 	})
 }
+
+func TestAQueryThatIsNotTakenOverIsForgotten(t *testing.T) {
+	s := newSQLiteSite(t, plainSite, "wal")
+	s.members()
+	s.addMember(7, "42", nil)
+	good, bad := query(t, memberRooms, "room_id"), query(t, "SELECT room_id FROM chat_members WHERE user_id = {id}", "room_id")
+	r := s.openRows(good)
+	if err := r.Try(t.Context(), good, bad); err == nil {
+		t.Fatal("Try of a table that is not there = nil")
+	}
+	if err := r.Ping(t.Context()); err != nil {
+		t.Errorf("Ping after Try = %v", err)
+	}
+	rowsOf(t, r, good, "42", "7")
+	s.exec(`ALTER TABLE chat_member RENAME TO chat_members`)
+	if err := r.Try(t.Context(), bad); err != nil {
+		t.Errorf("Try again = %v", err) // an old failure does not count
+	}
+	r.Use(bad)
+	if err := r.Ping(t.Context()); err != nil {
+		t.Errorf("Ping = %v", err) // good is gone
+	}
+	s.exec(`DROP TABLE chat_members`)
+	_, _ = r.Rows(t.Context(), bad, "42")
+	if err := r.Ping(t.Context()); err == nil {
+		t.Error("Ping without the table = nil")
+	}
+	if r.Use(); r.Ping(t.Context()) != nil || len(r.plans)+len(r.failures) != 0 {
+		t.Errorf("%d plans and %d failures are of no use", len(r.plans), len(r.failures))
+	}
+}

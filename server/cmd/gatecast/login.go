@@ -50,9 +50,11 @@ func openLogin(ctx context.Context, s *config.Settings, log *slog.Logger) (*logi
 	if l.rules, err = authn.CompileRules(s.Config.Grants); err != nil {
 		return nil, errors.Join(fmt.Errorf("grants: %w", err), l.Close())
 	}
-	if err = l.rows.prepare(ctx, l.rules, &s.Config.Authn, log); err != nil {
+	use, err := l.rows.prepare(ctx, l.rules, &s.Config.Authn, log)
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	use()
 	if l.chain, err = authn.NewChain(s.Config.Authn.Options, verifiers, l.rules, log); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

@@ -21,38 +21,45 @@ type rows struct {
 }
 
 // prepare opens the databases that rules ask and are not open, and has their queries tried. What cannot work is an error; then the rows that are there go on.
-func (r *rows) prepare(ctx context.Context, rules *authn.Rules, a *config.Authn, log *slog.Logger) error {
+// They do so until use is called, when the rules are taken over.
+func (r *rows) prepare(ctx context.Context, rules *authn.Rules, a *config.Authn, log *slog.Logger) (use func(), err error) {
 	bySite := map[string][]*authn.Query{}
-	r.mu.RLock()
-	for name := range r.sites {
-		bySite[name] = nil
-	}
-	r.mu.RUnlock()
 	for _, q := range rules.Queries() {
 		bySite[q.Site()] = append(bySite[q.Site()], q)
 	}
 	for name, queries := range bySite {
-		if err := r.prepareSite(ctx, name, queries, a, log); err != nil {
-			return fmt.Errorf("an SQL rule of [[grants]]: %w", err)
+		site, err := r.open(ctx, name, a, log)
+		if err == nil {
+			err = site.Try(ctx, queries...)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("an SQL rule of [[grants]]: %w", err)
 		}
 	}
-	return nil
+	return func() {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		for name, site := range r.sites {
+			site.Use(bySite[name]...)
+		}
+	}, nil
 }
 
-func (r *rows) prepareSite(ctx context.Context, name string, queries []*authn.Query, a *config.Authn, log *slog.Logger) error {
+// open gives the database of a site. One that no rule uses in the end stays open, and is asked nothing.
+func (r *rows) open(ctx context.Context, name string, a *config.Authn, log *slog.Logger) (*django.Rows, error) {
 	r.mu.RLock()
 	site := r.sites[name]
 	r.mu.RUnlock()
 	if site != nil {
-		return site.Use(ctx, queries...)
+		return site, nil
 	}
 	o, ok := a.Site(name)
 	if !ok {
-		return fmt.Errorf("site %q has no section [authn.django.sites.%s]; a new one needs a restart", name, name)
+		return nil, fmt.Errorf("site %q has no section [authn.django.sites.%s]; a new one needs a restart", name, name)
 	}
-	site, err := django.OpenRows(ctx, o, log, queries...)
+	site, err := django.OpenRows(ctx, o, log)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -60,7 +67,7 @@ func (r *rows) prepareSite(ctx context.Context, name string, queries []*authn.Qu
 		r.sites = map[string]*django.Rows{}
 	}
 	r.sites[name] = site
-	return nil
+	return site, nil
 }
 
 // Rows implements authn.RowSource.

@@ -196,7 +196,8 @@ func (d *daemon) reload() error {
 	if err != nil {
 		return err
 	}
-	if err := d.login.rows.prepare(context.Background(), rules, &c.Authn, d.log.Logger); err != nil {
+	useRows, err := d.login.rows.prepare(context.Background(), rules, &c.Authn, d.log.Logger)
+	if err != nil {
 		return err
 	}
 	if c.Server.TLS.Cert != "" {
@@ -211,6 +212,7 @@ func (d *daemon) reload() error {
 		return err
 	}
 	useKeys()
+	useRows()
 	if !reflect.DeepEqual(c.Grants, d.settings.Config.Grants) { // it makes native users connect again
 		d.node.SetRules(rules)
 	}

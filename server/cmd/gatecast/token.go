@@ -130,7 +130,7 @@ func tokenCheck(c *call) error {
 	}
 	sources := &rows{}
 	defer sources.Close()
-	if err := sources.prepare(ctx, rules, &s.Config.Authn, slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := sources.prepare(ctx, rules, &s.Config.Authn, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	id, err := rules.WithRows(ctx, in.Identity, func(ctx context.Context, q *authn.Query, user string) (authn.Rows, error) {
