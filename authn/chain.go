@@ -101,16 +101,11 @@ func NewChain(o Options, verifiers map[string]Verifier, rules *Rules, log *slog.
 	return c, nil
 }
 
-// SetRules replaces the rules for later logins and revalidations. It tells whether they ask queries that the ones before did not: a login
-// whose user such a query is for has no Grants until it is revalidated.
-func (c *Chain) SetRules(rules *Rules) (asksMore bool) {
+// SetRules replaces the rules for later logins and revalidations. It tells whether the logins that are in should be revalidated now: there are queries, or were. A
+// rule may be for others than before with the same query, and a login whose user a query is new for has no Grants until it is revalidated.
+func (c *Chain) SetRules(rules *Rules) (revalidate bool) {
 	before := c.rules.Swap(rules)
-	for _, q := range rules.Queries() {
-		if !slices.ContainsFunc(before.Queries(), func(old *Query) bool { return old.key == q.key }) {
-			return true
-		}
-	}
-	return false
+	return len(rules.Queries())+len(before.Queries()) > 0
 }
 
 // Grants compiles what id may hear and say on the conn with this id.

@@ -177,11 +177,12 @@ type rowSweep struct {
 
 // sweepRows changes answers.
 func (c *Chain) sweepRows(ctx context.Context, answers map[*Identity]Recheck) {
-	if len(c.rules.Load().Queries()) == 0 {
-		return
-	}
+	none := len(c.rules.Load().Queries()) == 0
 	byUser := make(map[string][]*Identity)
 	for id, answer := range answers {
+		if none && len(id.Rows) == 0 { // else they are given up: they would count again, and be old, when the rule comes back
+			continue
+		}
 		var refused *Refused
 		if !id.Anonymous() && !errors.As(answer.Err, &refused) {
 			byUser[id.ID] = append(byUser[id.ID], id)

@@ -321,8 +321,15 @@ func TestNewSQLRulesAreAskedOfThoseThatAreIn(t *testing.T) {
 	s := &table{rooms: map[string][]string{"user-a": {"1"}}}
 	c := newRowChain(t, hashed(true, accept), s)
 	a := login(t, c, "a")
-	if !c.SetRules(compileRules(t, roomRule)) || c.SetRules(compileRules(t, roomRule, authn.Rule{To: "staff", Publish: []string{"x"}})) {
-		t.Error("SetRules does not tell that there are new queries, or tells it when there are none")
+	if c.SetRules(compileRules(t)) {
+		t.Error("SetRules wants logins looked at though there are no queries")
+	}
+	staffOnly := roomRule
+	staffOnly.To = "staff"
+	for _, rule := range []authn.Rule{staffOnly, roomRule} { // the same query
+		if !c.SetRules(compileRules(t, rule)) {
+			t.Error("SetRules does not tell that there are queries")
+		}
 	}
 	if _, err := c.Grants(a, "c"); !errors.Is(err, authn.ErrNoRows) {
 		t.Errorf("Grants without the rows = %v, want ErrNoRows", err)
@@ -386,4 +393,21 @@ type onceVerifier struct{}
 func (*onceVerifier) OneTime(authn.Credential) bool { return true }
 func (*onceVerifier) Verify(context.Context, authn.Credential) (*authn.Identity, error) {
 	return &authn.Identity{ID: "u"}, nil
+}
+
+func TestRowsOfARuleThatIsGoneAreGivenUp(t *testing.T) {
+	s := &table{rooms: map[string][]string{"user-a": {"1"}}}
+	c := newRowChain(t, hashed(true, accept), s)
+	c.SetRules(compileRules(t, roomRule))
+	a := login(t, c, "a")
+	if !c.SetRules(compileRules(t)) {
+		t.Error("SetRules does not tell that there were queries")
+	}
+	r := c.Revalidate(t.Context(), []*authn.Identity{a})[0]
+	if r.Err != nil || r.Identity == nil || len(r.Identity.Rows) != 0 {
+		t.Fatalf("Revalidate = %+v, want the login without rows", r)
+	}
+	if again := c.Revalidate(t.Context(), []*authn.Identity{r.Identity})[0]; again.Err != nil || again.Identity != nil {
+		t.Errorf("Revalidate = %+v, want that nothing changed", again)
+	}
 }

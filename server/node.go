@@ -375,10 +375,10 @@ func (n *Node) SetOrigins(origins []string) error {
 
 // SetRules replaces the grants for all conns, those that are open too.
 func (n *Node) SetRules(rules *authn.Rules) {
-	asksMore := n.chain.SetRules(rules)
+	revalidate := n.chain.SetRules(rules)
 	n.rulesAge.Add(1) // logins on their way are compiled again
 	n.regrantAll()
-	if asksMore {
+	if revalidate {
 		select {
 		case n.resweep <- struct{}{}:
 		default:

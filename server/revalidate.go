@@ -63,6 +63,15 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 		defer t.Stop()
 		sweep = t.C
 	}
+	// After new rules it is looked until it is sure: until then conns have the grants of before, also against a new deny.
+	var again <-chan time.Time
+	pause := unsurePause
+	resweep := func() {
+		if again = nil; n.sweepLogins(ctx) {
+			again = time.After(pause)
+			pause = min(2*pause, mostUnsurePause)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -70,13 +79,24 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 		case <-prune.C:
 			n.prune()
 		case <-n.resweep:
-			n.sweepLogins(ctx)
+			pause = unsurePause
+			resweep()
+		case <-again:
+			resweep()
 		case <-sweep:
-			n.sweepLogins(ctx)
+			if unsure := n.sweepLogins(ctx); !unsure {
+				again = nil
+			}
 			n.counters.sweeps.Add(1)
 		}
 	}
 }
+
+// unsurePause is how long to wait before logins are looked at again after new rules, if some could not be. It doubles up to mostUnsurePause.
+const (
+	unsurePause     = 2 * time.Second
+	mostUnsurePause = time.Minute
+)
 
 // A sweep takes logins in parts, so that their identities and what verifiers read of them do not live all at once.
 const (
@@ -84,8 +104,8 @@ const (
 	mostParts = 20   // each is a few queries, and a walk over the conns if something changed
 )
 
-// sweepLogins looks at every login once.
-func (n *Node) sweepLogins(ctx context.Context) {
+// sweepLogins looks at every login once, and tells whether one could not be looked at.
+func (n *Node) sweepLogins(ctx context.Context) (unsure bool) {
 	size := max(leastPart, uint32(n.conns.Load())/mostParts/uint32(len(n.owners)))
 	seen, seed := make(map[uint64]bool), maphash.MakeSeed()
 	for from, more := uint32(1), true; more && ctx.Err() == nil; from += size {
@@ -97,13 +117,15 @@ func (n *Node) sweepLogins(ctx context.Context) {
 			seen[hash] = true
 			return before
 		})
-		n.recheck(ctx, part, false)
+		_, overtaken, missed := n.recheck(ctx, part, false)
+		unsure = unsure || missed || len(overtaken) > 0 // by what may have asked the rules of before
 	}
-	n.recheck(ctx, n.nativeLogins(func(id *authn.Identity) bool { return id.ID != "" }), false)
+	_, overtaken, missed := n.recheck(ctx, n.nativeLogins(func(id *authn.Identity) bool { return id.ID != "" }), false)
 	select {
 	case n.swept <- struct{}{}:
 	default:
 	}
+	return unsure || missed || len(overtaken) > 0
 }
 
 // loginsFrom returns those of each loop with a place in [from, from+size), and tells whether there are more.
@@ -247,16 +269,25 @@ func (n *Node) recheckExpired(ctx context.Context, logins []held) {
 	})
 }
 
-// regrantAll compiles the grants of every conn again, after the rules changed.
+// regrantPart is how many conns of a loop are given new grants in one go: those of many rows take a while each, and others wait.
+const regrantPart = 256
+
+// regrantAll compiles the grants of every conn again, after the rules changed. Who comes in meanwhile has the new ones.
 func (n *Node) regrantAll() {
-	n.onLoops(func(o *owner) {
-		for slot, c := range o.loggedIn() {
-			if c.welcomed() || c.state == stateJoining {
-				o.loop.Blame(slot)
-				o.regrant(slot, c, o.logins.identity(c.login))
+	for from, more := uint32(0), true; more; from += regrantPart {
+		mores := make([]bool, len(n.owners))
+		ok := n.onLoops(func(o *owner) {
+			taken := uint32(len(o.due))
+			for slot := from; slot < min(from+regrantPart, taken); slot++ {
+				if c := o.conns.at(slot); c.login != 0 && (c.welcomed() || c.state == stateJoining) {
+					o.loop.Blame(slot)
+					o.regrant(slot, c, o.logins.identity(c.login))
+				}
 			}
-		}
-	})
+			mores[o.loop.Index()] = from+regrantPart < taken
+		})
+		more = ok && slices.Contains(mores, true)
+	}
 	n.broker.DisconnectNative(func(broker.NativeUser) bool { return true })
 }
 

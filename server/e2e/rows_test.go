@@ -116,6 +116,25 @@ func TestSQLRules(t *testing.T) {
 	if m := ann.must("group_discarded"); m.str("group") != "room.2" {
 		t.Errorf("got %v, want that room.2 was left", m)
 	}
+	// So is one with the same sql that is for others now, and as soon as its table can be read.
+	ban := func(to string) {
+		t.Helper()
+		line := a.logs.len()
+		a.reload(conf{"grants": []conf{member, {"to": to, "sql": "SELECT 1 FROM ban WHERE user_id = {id}", "deny": []string{"room.2"}}}})
+		a.logs.waitLine(t, line, "reload: configuration read again")
+	}
+	ban("user:8")
+	if m := ann.must("group_added"); m.str("group") != "room.2" {
+		t.Errorf("got %v, want that room.2 was joined", m)
+	}
+	exec(`ALTER TABLE ban RENAME TO away`)
+	missed := a.metrics().sum("gatecast_sweep_errors_total")
+	ban("authenticated")
+	eventually(t, 20*time.Second, func() string { return "no sweep missed a login" }, func() bool { return a.metrics().sum("gatecast_sweep_errors_total") > missed })
+	exec(`ALTER TABLE away RENAME TO ban`)
+	if m := ann.must("group_discarded"); m.str("group") != "room.2" {
+		t.Errorf("got %v, want that room.2 was left", m)
+	}
 	line = a.logs.len()
 	a.reload(conf{"grants": []conf{member, {"to": "authenticated", "sql": "SELECT 1 FROM bans WHERE user_id = {id}", "deny": []string{"room.1"}}}})
 	a.logs.waitLine(t, line, "reload", "nothing was changed", "no such table: bans")
@@ -134,4 +153,22 @@ func TestSQLRules(t *testing.T) {
 	exec(`ALTER TABLE away RENAME TO chat_member`)
 	b.waitReady()
 	dialUser(t, b, "9")
+}
+
+// A reload of [[grants]] reaches every conn of a loop, in however many parts.
+func TestAReloadGrantsAllConns(t *testing.T) {
+	t.Parallel()
+	rule := conf{"to": "authenticated", "join": []string{"news"}}
+	n := startCluster(t, 1, conf{"server.loops": 1, "grants": []conf{rule}})[0]
+	var all []*socket
+	for range 300 { // 256 of them in one go
+		all = append(all, dialUser(t, n, "7"))
+	}
+	rule["deny"] = []string{"news"}
+	n.reload(conf{"grants": []conf{rule}})
+	for i, s := range all {
+		if m := s.must("group_discarded"); m.str("group") != "news" {
+			t.Fatalf("conn %d got %v, want that news was left", i, m)
+		}
+	}
 }
