@@ -64,6 +64,8 @@ type dialect interface {
 	explain(err error) (explained error, lasting bool)
 	// undefined tells that a table or column of the query is not there.
 	undefined(err error) bool
+	// noRight tells that the database's user may not read a table or column.
+	noRight(err error) bool
 }
 
 // idKind is the type of the user's primary key.

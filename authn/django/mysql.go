@@ -216,8 +216,10 @@ func (mysqlDialect) batch() int    { return 1000 }
 
 // Numbers of errors (MySQL manual, Server Error Message Reference).
 const (
-	errNoSuchTable  = 1146
-	errNoSuchColumn = 1054
+	errNoSuchTable   = 1146
+	errNoSuchColumn  = 1054
+	errNoTableRight  = 1142
+	errNoColumnRight = 1143
 )
 
 // number is MySQL's number of an error; 0 if it is none of the server's.
@@ -233,6 +235,10 @@ func (mysqlDialect) undefined(err error) bool {
 	return number(err) == errNoSuchTable || number(err) == errNoSuchColumn
 }
 
+func (mysqlDialect) noRight(err error) bool {
+	return number(err) == errNoTableRight || number(err) == errNoColumnRight
+}
+
 func (mysqlDialect) explain(err error) (error, bool) {
 	var table *wrongTable
 	if errors.As(err, &table) {
@@ -241,7 +247,7 @@ func (mysqlDialect) explain(err error) (error, bool) {
 	switch n := number(err); n {
 	case 0:
 		return cache.ExplainCertificate(err, "ca")
-	case 1142, 1143:
+	case errNoTableRight, errNoColumnRight:
 		return fmt.Errorf("%w; GRANT SELECT ON it to gatecast's database user (the session table, the user table, its two many-to-many tables, auth_group, auth_permission, auth_group_permissions, django_content_type),"+
 			` or say that the site has no such table: user_groups_table = "none", user_permissions_table = "none"`, err), true
 	case 1044, 1049:

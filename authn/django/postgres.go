@@ -167,6 +167,12 @@ func (postgresDialect) undefined(err error) bool {
 }
 
 // explain knows the SQLSTATEs a new site meets (PostgreSQL manual, appendix A).
+// noRight: insufficient_privilege.
+func (postgresDialect) noRight(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "42501"
+}
+
 func (postgresDialect) explain(err error) (error, bool) {
 	var table *wrongTable
 	if errors.As(err, &table) {

@@ -83,10 +83,9 @@ func (r *Rows) Try(ctx context.Context, queries ...*authn.Query) error {
 		if err == nil {
 			continue
 		}
-		explained, lasting := r.db.dialect.explain(err)
 		var refused *authn.Refused
-		if lasting || errors.As(err, &refused) { // which it would be for everybody
-			return explained
+		if _, lasting := r.explain(err); lasting || errors.As(err, &refused) { // which it would be for everybody
+			return err
 		}
 		r.db.log.Warn("the database of an SQL rule does not answer yet; logins it decides about are unavailable until it does", "err", err)
 		return nil
@@ -137,7 +136,9 @@ func (r *Rows) Rows(ctx context.Context, q *authn.Query, user string) ([]string,
 	}
 	key, ok := strings.CutPrefix(user, r.opts.UserPrefix)
 	if ok {
+		spelling := key
 		key, ok = normalID(key, p.id)
+		ok = ok && spelled(key, p.id) == spelling // another one is another user for Gatecast: "007" must not have what 7 may
 	}
 	if !ok {
 		return nil, nil
@@ -272,6 +273,26 @@ func (r *Rows) run(ctx context.Context, p *plan, key string) ([]string, error) {
 }
 
 func (r *Rows) failed(doing string, err error) error {
-	err, _ = r.db.dialect.explain(err)
+	err, _ = r.explain(err)
 	return fmt.Errorf("%s: %w", doing, err)
 }
+
+// explain adds what to do about an error, and tells whether it stays until somebody does.
+func (r *Rows) explain(err error) (error, bool) {
+	if advised := new(noRight); errors.As(err, &advised) {
+		return err, true
+	}
+	if r.db.dialect.noRight(err) {
+		return &noRight{err}, true
+	}
+	return r.db.dialect.explain(err)
+}
+
+// noRight says that the database user may not read what an sql does.
+type noRight struct{ err error }
+
+func (e *noRight) Error() string {
+	return e.err.Error() + "; GRANT SELECT ON the columns that the sql reads, and on the user table's primary key, to gatecast's database user"
+}
+
+func (e *noRight) Unwrap() error { return e.err }

@@ -70,9 +70,9 @@ func TestRowsOfAUser(t *testing.T) {
 		ids    [2]string
 		nobody []string // ids that are no key of this site's users, or of others
 	}{
-		{plainSite, [2]string{"42", "43"}, []string{"44", "-1", "42abc", "42 OR 1=1", "0x2a", "42.0", "'42'", "9223372036854775807", "99999999999999999999", alice, "é", ""}},
+		{plainSite, [2]string{"42", "43"}, []string{"44", "-1", "42abc", "42 OR 1=1", "0x2a", "42.0", "'42'", "042", "+42", "9223372036854775807", "99999999999999999999", alice, "é", ""}},
 		{siteKind{"text", "accounts_member", "member", "varchar(60)", "varchar(60)"}, [2]string{"a'b\"c\\d", "42"}, []string{"a", "' OR '1'='1", "a'b\"c\\", "42'", "{id}", "?", "$1", "\\'", "4\x002"}},
-		{siteKind{"uuid", "accounts_member", "member", "char(32)", "uuid"}, [2]string{alice, bob}, []string{"42", strings.Repeat("0", 32), alice[:35], alice + "0", "' OR '1'='1"}},
+		{siteKind{"uuid", "accounts_member", "member", "char(32)", "uuid"}, [2]string{alice, bob}, []string{"42", strings.Repeat("0", 32), alice[:35], alice + "0", strings.ReplaceAll(alice, "-", ""), strings.ToUpper(alice), "' OR '1'='1"}},
 	} {
 		t.Run(tt.kind.user+" "+tt.kind.idSQLite, func(t *testing.T) {
 			onEveryDatabase(t, tt.kind, func(t *testing.T, s *site) {
@@ -184,29 +184,48 @@ func TestRowsThatCannotBeAskedFor(t *testing.T) {
 	})
 }
 
-// A right to two columns is enough, as documented.
+// The rights that are documented are enough for the rules that are.
 func TestRowsNeedSelectOnWhatTheyRead(t *testing.T) {
 	text, err := os.ReadFile("../../server/docs/grants.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, block, _ := strings.Cut(string(text), "```sql\n")
-	grant, _, _ := strings.Cut(block, ";\n")
+	_, section, _ := strings.Cut(string(text), "## Rows of your own tables\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	_, block, _ := strings.Cut(section, "```sql\n")
+	block, _, _ = strings.Cut(block, "```")
+	grants := strings.Split(strings.TrimSpace(block), "\n")
+	var sqls []string
+	for line := range strings.Lines(section) {
+		if name, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(name) == "sql" {
+			sqls = append(sqls, strings.Trim(strings.TrimSpace(value), `"`))
+		}
+	}
+	if len(sqls) != 2 || len(grants) != 2 {
+		t.Fatalf("%d rules and %d rights are documented, want 2 and 2", len(sqls), len(grants))
+	}
 	check := func(t *testing.T, s *site, o Options) {
 		t.Helper()
 		s.members()
-		s.addMember(7, "42", nil)
-		q := query(t, memberRooms, "room_id")
-		if _, err := OpenRows(t.Context(), o, slog.New(slog.DiscardHandler), q); err == nil || !strings.Contains(err.Error(), "GRANT SELECT ON") {
-			t.Errorf("OpenRows without the right = %v, want advice", err)
+		s.addMember(7, "42", "owner")
+		s.exec(`CREATE TABLE chat_ban (user_id integer, until timestamp)`)
+		s.exec(`INSERT INTO chat_ban VALUES (42, '2037-01-01 00:00:00'), (43, '2007-01-01 00:00:00')`)
+		rooms, bans := query(t, sqls[0], "role", "room_id"), query(t, sqls[1])
+		for _, grant := range grants {
+			_, err := OpenRows(t.Context(), o, slog.New(slog.DiscardHandler), rooms, bans)
+			if err == nil || strings.Count(err.Error(), "GRANT SELECT ON the columns that the sql reads") != 1 || strings.Contains(err.Error(), "auth_group") {
+				t.Errorf("OpenRows without a right = %v, want advice", err)
+			}
+			s.exec(strings.TrimSuffix(grant, ";"))
 		}
-		s.exec(grant)
-		r, err := OpenRows(t.Context(), o, slog.New(slog.DiscardHandler), q)
+		r, err := OpenRows(t.Context(), o, slog.New(slog.DiscardHandler), rooms, bans)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		rowsOf(t, r, q, "42", "7")
+		rowsOf(t, r, rooms, "42", "owner", "7")
+		rowsOf(t, r, bans, "42", "")
+		rowsOf(t, r, bans, "43")
 		if _, err := r.db.db.Exec(fmt.Sprintf("DELETE FROM chat_member WHERE room_id = %d", 7)); err == nil {
 			t.Error("the reader may write")
 		}

@@ -107,6 +107,8 @@ func (sqliteDialect) undefined(err error) bool {
 	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR && strings.Contains(e.Error(), "no such ")
 }
 
+func (sqliteDialect) noRight(error) bool { return false } // SQLite has none
+
 func (d sqliteDialect) explain(err error) (error, bool) {
 	var table *wrongTable
 	if errors.As(err, &table) {
