@@ -59,7 +59,7 @@ type Options struct {
 	// /srv/db.sqlite3, sqlite://db.sqlite3 is relative to config.toml. Reading is enough: its user needs SELECT on the tables below and no more.
 	Database string `toml:"database" secret:"true"`
 	// DatabaseConns bounds the connections of one node to the database, so that a reconnect storm waits here and not there. 1 to 100. An
-	// SQLite file has no more than the node has cores, and 2 at least.
+	// SQLite file has no more than the node has cores, and 2 at least. With sql in [[grants]] it is twice as many: its rules have as many of their own.
 	DatabaseConns int `toml:"database_conns"`
 	// QueryTimeout bounds one query. 0 = only the login's own timeout.
 	QueryTimeout time.Duration `toml:"query_timeout"`
