@@ -23,7 +23,7 @@ run: build ## build and start one node with ready logins; it prints the demo pag
 cluster: build ## start three local nodes that form a cluster; Ctrl-C ends them
 	@server/e2e/cluster.sh bin/gatecast
 
-test: skips rivals test-go test-python test-js ## run every test: a short pass that counts allocations, then all with the race detector; about 10 minutes on 2 cores
+test: skips rivals test-go test-python test-js ## run every test: a short pass that counts allocations, then all with the race detector; about 20 minutes on 2 cores
 	@echo "== all tests done"; $(MAKE) --no-print-directory skips
 
 skips: # says loudly which tests cannot run here; GATECAST_TEST_NO_SKIP=1 makes them fail instead
@@ -62,7 +62,7 @@ portable: ## the tests of server and the black-box tests with every socket in po
 autobahn: ## every case of the Autobahn test suite, also the slow ones that make test leaves out
 	GATECAST_TEST_AUTOBAHN=all go test -v -timeout 40m -run '^TestAutobahn$$' ./server/e2e
 
-matrix: ## logins of every Django, session engine and backend, of which make test takes a pairwise choice; about 10 minutes on 2 cores
+matrix: ## logins of every Django, session engine and backend, of which make test takes a pairwise choice; about 20 minutes on 2 cores
 	GATECAST_TEST_MATRIX=all go test -v -timeout 60m -run '^(TestMatrix|TestPackages)$$' ./server/e2e
 
 SOAK ?= 30m

@@ -169,22 +169,11 @@ const (
 
 // Validate reports every value that cannot work and says what would.
 func (o *Options) Validate() error {
-	errs := o.checkKeys()
+	errs := append(o.checkKeys(), o.checkDatabase()...)
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("authn.django."+format, args...)) }
 
 	if err := checkEngine(o.Engine); err != nil {
 		add("%w", err)
-	}
-	if o.Database == "" {
-		add("database is missing: the users are read from it, whatever the engine; set postgres://…, mysql://… or sqlite://…")
-	} else if _, err := parseDSN(o.Database, o.BaseDir); err != nil {
-		add("database: %w", err)
-	}
-	if o.DatabaseConns < 1 || o.DatabaseConns > 100 {
-		add("database_conns is %d: want 1 to 100", o.DatabaseConns)
-	}
-	if o.QueryTimeout < 0 {
-		add("query_timeout is %s: want a time like \"3s\", or 0 for none", o.QueryTimeout)
 	}
 	if !cookieName.MatchString(o.CookieName) {
 		add("cookie_name is %q: want the site's SESSION_COOKIE_NAME, such as \"sessionid\"", o.CookieName)
@@ -209,6 +198,22 @@ func (o *Options) Validate() error {
 	errs = append(errs, o.checkStore()...)
 	errs = append(errs, o.checkGates()...)
 	return errors.Join(append(errs, o.checkNames()...)...)
+}
+
+func (o *Options) checkDatabase() (errs []error) {
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("authn.django."+format, args...)) }
+	if o.Database == "" {
+		add("database is missing: the users are read from it, whatever the engine; set postgres://…, mysql://… or sqlite://…")
+	} else if _, err := parseDSN(o.Database, o.BaseDir); err != nil {
+		add("database: %w", err)
+	}
+	if o.DatabaseConns < 1 || o.DatabaseConns > 100 {
+		add("database_conns is %d: want 1 to 100", o.DatabaseConns)
+	}
+	if o.QueryTimeout < 0 {
+		add("query_timeout is %s: want a time like \"3s\", or 0 for none", o.QueryTimeout)
+	}
+	return errs
 }
 
 // checkStore looks at where the engine keeps its sessions.

@@ -66,20 +66,7 @@ func OpenUsers(ctx context.Context, o Options, log *slog.Logger, tables ...Token
 
 // ValidateUsers is Validate for [OpenUsers]: it asks for no key.
 func (o *Options) ValidateUsers() error {
-	errs := o.checkNames()
-	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("authn.django."+format, args...)) }
-	if o.Database == "" {
-		add("database is missing: the users are read from it; set postgres://… or sqlite://…")
-	} else if _, err := parseDSN(o.Database, o.BaseDir); err != nil {
-		add("database: %w", err)
-	}
-	if o.DatabaseConns < 1 || o.DatabaseConns > 100 {
-		add("database_conns is %d: want 1 to 100", o.DatabaseConns)
-	}
-	if o.QueryTimeout < 0 {
-		add("query_timeout is %s: want a time like \"3s\", or 0 for none", o.QueryTimeout)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(o.checkNames(), o.checkDatabase()...)...)
 }
 
 // Close closes the connections to the database. No other call may follow.
