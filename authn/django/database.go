@@ -251,7 +251,7 @@ func (d *database) sessions(ctx context.Context, keys []string) (map[string]*ses
 	return found, nil
 }
 
-// user reads one user; nil if there is none, also when id cannot be a primary key of this table.
+// user reads one user; nil if there is none, also when id cannot be a primary key of this table, or is one in another spelling.
 func (d *database) user(ctx context.Context, id string) (*userRow, error) {
 	q, err := d.prepare(ctx)
 	if err != nil {
@@ -270,6 +270,9 @@ func (d *database) user(ctx context.Context, id string) (*userRow, error) {
 	}
 	if err != nil {
 		return nil, d.failed("read the user", err)
+	}
+	if !sameKey(scan.id, key, q.schema.id) {
+		return nil, nil
 	}
 	return scan.row(q.schema)
 }

@@ -41,6 +41,8 @@ type plan struct {
 	params  int
 	id      idKind   // of them
 	columns []string // that are wanted
+
+	spelling string // see database.spelling
 }
 
 // Bounds on what a query may give one user.
@@ -145,7 +147,11 @@ func (r *Rows) Rows(ctx context.Context, q *authn.Query, user string) ([]string,
 	}
 	ctx, cancel := r.db.limit(ctx, r.db.timeout)
 	defer cancel()
-	values, err := r.run(ctx, p, key)
+	var values []string
+	otherwise, err := r.spelledOtherwise(ctx, p, key)
+	if err == nil && !otherwise {
+		values, err = r.run(ctx, p, key)
+	}
 	if err != nil && r.db.dialect.undefined(err) { // a migration under us
 		r.mu.Lock()
 		clear(r.plans)
@@ -202,9 +208,12 @@ func (r *Rows) look(ctx context.Context, q *authn.Query) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{text: q.SQL(r.db.dialect.bound(id)), params: 1, id: id, columns: q.Columns()}
+	p := &plan{text: q.SQL(r.db.dialect.bound(id)), params: 1, id: id, columns: q.Columns(), spelling: r.db.spelling()}
 	if r.db.dialect.param() == "?" {
 		p.params = q.Params()
+	}
+	if _, err = r.spelledOtherwise(ctx, p, nobody[id]); err != nil {
+		return nil, err
 	}
 	_, err = r.run(ctx, p, nobody[id])
 	return p, err
