@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,7 +16,7 @@ import (
 
 // Options are the section [authn.mtls]. server.tls.client_ca says whose certificates are verified at all.
 type Options struct {
-	// User is the field that names the user: "cn" (subject's common name), "email", "dns" or "uri" (the certificate must have one of it), or "serial"
+	// User is the field that names the user: "cn" (subject's common name), "email", "dns" or "uri" (the certificate must have just one of it), or "serial"
 	// (hex). Empty: not configured.
 	User string `toml:"user"`
 	// Groups is the field with groups, for rules to "group:…" and {groups}: "ou" or "o". Empty: no groups.
@@ -26,7 +27,7 @@ type Options struct {
 
 // users are the fields of Options.User.
 var users = map[string]func(*x509.Certificate) []string{
-	"cn":    func(c *x509.Certificate) []string { return []string{c.Subject.CommonName} },
+	"cn":    commonNames,
 	"email": func(c *x509.Certificate) []string { return c.EmailAddresses },
 	"dns":   func(c *x509.Certificate) []string { return c.DNSNames },
 	"uri": func(c *x509.Certificate) (all []string) {
@@ -36,6 +37,18 @@ var users = map[string]func(*x509.Certificate) []string{
 		return all
 	},
 	"serial": func(c *x509.Certificate) []string { return []string{c.SerialNumber.Text(16)} },
+}
+
+var commonName = asn1.ObjectIdentifier{2, 5, 4, 3} // X.520
+
+// commonNames are all there are: Subject.CommonName is the last of them.
+func commonNames(c *x509.Certificate) (all []string) {
+	for _, n := range c.Subject.Names {
+		if name, ok := n.Value.(string); ok && n.Type.Equal(commonName) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 var groups = map[string]func(*x509.Certificate) []string{

@@ -96,7 +96,7 @@ var docs = map[string]string{
 	"github.com/gatecast/gatecast/authn/jwt.Options.UserPrefix":              "UserPrefix is put before the id, to keep users of several verifiers apart.",
 	"github.com/gatecast/gatecast/authn/mtls.Options":                        "Options are the section [authn.mtls]. server.tls.client_ca says whose certificates are verified at all.",
 	"github.com/gatecast/gatecast/authn/mtls.Options.Groups":                 "Groups is the field with groups, for rules to \"group:…\" and {groups}: \"ou\" or \"o\". Empty: no groups.",
-	"github.com/gatecast/gatecast/authn/mtls.Options.User":                   "User is the field that names the user: \"cn\" (subject's common name), \"email\", \"dns\" or \"uri\" (the certificate must have one of it), or \"serial\" (hex). Empty: not configured.",
+	"github.com/gatecast/gatecast/authn/mtls.Options.User":                   "User is the field that names the user: \"cn\" (subject's common name), \"email\", \"dns\" or \"uri\" (the certificate must have just one of it), or \"serial\" (hex). Empty: not configured.",
 	"github.com/gatecast/gatecast/authn/mtls.Options.UserPrefix":             "UserPrefix goes before the user's id. Set it when another verifier's ids could be the same and mean somebody else.",
 	"github.com/gatecast/gatecast/authn/ticket.Options":                      "Options are the section [authn.ticket].",
 	"github.com/gatecast/gatecast/authn/ticket.Options.Key":                  "Key verifies tickets of an application that is not Django: 64 hex characters, any 32 random bytes that it signs with (openssl rand -hex 32). Empty: the ticket_key of [authn.django] and those of its fallbacks.",
