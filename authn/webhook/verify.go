@@ -121,7 +121,7 @@ func (v *Verifier) post(ctx context.Context, body string, again bool) (*authn.Id
 	var refused *authn.Refused
 	var odd statusError
 	switch {
-	case err == nil, errors.As(err, &refused), errors.Is(err, authn.ErrNoLogin), errors.As(err, &odd) && odd < 500:
+	case err == nil, errors.As(err, &refused), errors.Is(err, authn.ErrNoLogin), errors.As(err, &odd) && odd <= http.StatusInternalServerError:
 		how = answered
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout):
 		how = unknown
@@ -185,8 +185,9 @@ func (v *Verifier) exchange(ctx context.Context, body string, again bool) (*auth
 	return nil, statusError(res.StatusCode)
 }
 
-// statusError is a status that says nothing about who somebody is. Below 500 it does not say either that the application fails: what a client sent may
-// have made it answer so, and no client may open the breaker for all.
+// statusError is a status that says nothing about who somebody is. Up to 500 it does not say either that the application fails: what a client sent may
+// have made it answer so (500: a NUL that its database does not take), and no client may open the breaker for all. Above, it is whoever stands before it that
+// cannot reach it.
 type statusError int
 
 func (e statusError) Error() string {

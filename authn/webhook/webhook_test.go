@@ -243,13 +243,13 @@ func TestTheBreaker(t *testing.T) {
 		_, err := v.Verify(t.Context(), authntest.WithBearer(adaToken))
 		return err
 	}
-	a.answer(500, "")
+	a.answer(503, "")
 	for range 2 {
 		ask()
 	}
 	a.answer(401, "") // a refusal is an answer
 	ask()
-	a.answer(500, "")
+	a.answer(503, "")
 	for i := range 3 {
 		if err := ask(); err == nil || errors.Is(err, errOpen) {
 			t.Fatalf("question %d = %v", i, err)
@@ -290,7 +290,7 @@ func TestTheBreaker(t *testing.T) {
 func TestNoClientOpensTheBreaker(t *testing.T) {
 	a := newApp(t)
 	v := a.open(t, func(o *Options) { o.Failures, o.OpenFor = 2, time.Minute })
-	for _, status := range []int{400, 404, 413, 422, 302} {
+	for _, status := range []int{400, 404, 413, 422, 302, 500, 500, 500} {
 		a.answer(status, "")
 		if _, err := v.Verify(t.Context(), authntest.WithBearer(adaToken)); err == nil || errors.Is(err, errOpen) {
 			t.Errorf("after %d: %v, want an error that names the status", status, err)
