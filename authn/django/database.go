@@ -91,9 +91,9 @@ func openDatabase(ctx context.Context, o *Options, log *slog.Logger) (*database,
 		return nil, err
 	}
 	if _, err := d.prepare(ctx); err != nil {
-		if explained, lasting := d.dialect.explain(err); lasting {
+		if said, lasting := d.explain(err); lasting {
 			d.db.Close()
-			return nil, fmt.Errorf("authn.django.database: %w", explained)
+			return nil, fmt.Errorf("authn.django.database: %w", said)
 		}
 		log.Warn("the Django database does not answer yet; logins are unavailable until it does", "err", err)
 	}
@@ -172,8 +172,24 @@ func (d *database) failed(doing string, err error) error {
 	if d.dialect.undefined(err) {
 		d.queries.Store(nil)
 	}
-	err, _ = d.dialect.explain(err)
+	err, _ = d.explain(err)
 	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// explained is an error that says what to do about it, and lasts until somebody does.
+type explained struct{ error }
+
+func (e *explained) Unwrap() error { return e.error }
+
+// explain is the dialect's, once: an error may have been explained further down.
+func (d *database) explain(err error) (said error, lasting bool) {
+	if _, already := errors.AsType[*explained](err); already {
+		return err, true
+	}
+	if said, lasting = d.dialect.explain(err); lasting {
+		said = &explained{said}
+	}
+	return said, lasting
 }
 
 // wall is t on the clock that the database's times are written by, told as if that were UTC. Times are compared on that clock, as Django does,

@@ -175,6 +175,12 @@ func TestPostgresLeastPrivilege(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "GRANT SELECT ON") || strings.Contains(err.Error(), "hunter2") {
 		t.Fatalf("Open without rights = %v, want advice to GRANT SELECT", err)
 	}
+	elsewhere := o
+	elsewhere.Database = strings.Replace(o.Database, "/test_", "/nope_", 1)
+	_, err = Open(t.Context(), elsewhere, slog.New(slog.DiscardHandler))
+	if err == nil || strings.Count(err.Error(), "name at the end of the address") != 1 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Open of another database = %v, want advice, once and in one line", err)
+	}
 	for _, grant := range documentedGrants(t, 0) {
 		s.exec(grant)
 	}
@@ -242,5 +248,17 @@ func TestUserTableInASchema(t *testing.T) {
 	id, err := v.Verify(t.Context(), cookie(aliceKey))
 	if err != nil || len(id.Groups) != 1 || len(id.Perms) != 2 {
 		t.Errorf("Verify = %#v, %v", id, err)
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	refused := "127.0.0.1:1 (db): dial error: connection refused"
+	for text, want := range map[string]string{
+		"failed to connect:\n\t" + refused + "\n\t" + refused: "failed to connect: " + refused,
+		"failed to connect:\n\ttls error\n\tFATAL: no":        "failed to connect: tls error; FATAL: no",
+	} {
+		if got := (&oneLine{errors.New(text)}).Error(); got != want {
+			t.Errorf("oneLine of %q = %q, want %q", text, got, want)
+		}
 	}
 }

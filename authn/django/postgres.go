@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -166,17 +167,20 @@ func (postgresDialect) undefined(err error) bool {
 	return errors.As(err, &e) && (e.Code == "42P01" || e.Code == "42703")
 }
 
-// explain knows the SQLSTATEs a new site meets (PostgreSQL manual, appendix A).
 // noRight: insufficient_privilege.
 func (postgresDialect) noRight(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.Code == "42501"
 }
 
+// explain knows the SQLSTATEs a new site meets (PostgreSQL manual, appendix A).
 func (postgresDialect) explain(err error) (error, bool) {
 	var table *wrongTable
 	if errors.As(err, &table) {
 		return err, true
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok && strings.Contains(err.Error(), "\n") {
+		err = &oneLine{err}
 	}
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
@@ -193,4 +197,14 @@ func (postgresDialect) explain(err error) (error, bool) {
 		return err, true
 	}
 	return err, false
+}
+
+// oneLine is an error of pgconn, which gives every try to connect a line of its own, also where two failed alike (sslmode=prefer tries with and without TLS).
+type oneLine struct{ error }
+
+func (e *oneLine) Unwrap() error { return e.error }
+
+func (e *oneLine) Error() string {
+	head, tries, _ := strings.Cut(e.error.Error(), "\n")
+	return head + " " + strings.Join(slices.Compact(strings.Split(strings.TrimSpace(tries), "\n\t")), "; ")
 }

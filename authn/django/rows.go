@@ -294,7 +294,7 @@ func (r *Rows) explain(err error) (error, bool) {
 	if r.db.dialect.noRight(err) {
 		return &noRight{err}, true
 	}
-	return r.db.dialect.explain(err)
+	return r.db.explain(err)
 }
 
 // noRight says that the database user may not read what an sql does.

@@ -56,9 +56,9 @@ func OpenUsers(ctx context.Context, o Options, log *slog.Logger, tables ...Token
 		return nil, err
 	}
 	if err := u.look(ctx); err != nil {
-		if explained, lasting := u.db.dialect.explain(err); lasting {
+		if said, lasting := u.db.explain(err); lasting {
 			u.db.close()
-			return nil, explained
+			return nil, said
 		}
 	}
 	return u, nil
