@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -33,7 +34,7 @@ func (s *Settings) storeEnv(environ []string) {
 		words := strings.ToLower(strings.TrimPrefix(name, envPrefix))
 		origin := Origin{From: FromEnv, Name: name}
 		if !s.storeWords(reflect.ValueOf(&s.Config).Elem(), "", words, text, origin) {
-			s.fail(&Error{Env: name, Text: "unknown setting" + Suggest(name, envNames())})
+			s.fail(&Error{Env: name, Text: "unknown setting" + cmp.Or(Suggest(name, envNames()), "; rename the variable if it is for another program: "+envPrefix+"… are settings of gatecast")})
 		}
 	}
 }

@@ -108,6 +108,7 @@ func TestMistakesNameTheirPlace(t *testing.T) {
 		"impossible grant":       {text: "[[grants]]\nto = \"staff\"\n[[grants]]\nto = \"nobody\"", want: []string{`config.toml:`, `grants[1]`, `nobody`}},
 		"impossible by variable": {env: []string{"GATECAST_SERVER_MODE=fast"}, want: []string{`GATECAST_SERVER_MODE: server.mode: "fast"`}},
 		"unknown variable":       {env: []string{"GATECAST_SERVER_LISTN=x"}, want: []string{`GATECAST_SERVER_LISTN: unknown setting; did you mean "GATECAST_SERVER_LISTEN"?`}},
+		"variable of others":     {env: []string{"GATECAST_XYZZY=x"}, want: []string{"GATECAST_XYZZY: unknown setting; rename the variable if it is for another program"}},
 		"bad variable":           {env: []string{"GATECAST_SERVER_LOOPS=two"}, want: []string{`GATECAST_SERVER_LOOPS: server.loops: want an integer, got "two"`}},
 		"variable beyond a list": {env: []string{"GATECAST_ADMIN_KEYS_3_KEY=x"}, want: []string{`GATECAST_ADMIN_KEYS_3_KEY: admin.keys has 0 entries, so the next one is number 0`}},
 		"unknown flag key":       {set: []string{"server.lissen=x"}, want: []string{`-set server.lissen: unknown setting; did you mean "server.listen"?`}},

@@ -189,7 +189,9 @@ func (x *examination) verifiers(s *config.Settings) {
 	}
 	defer l.Close()
 	if err := l.chain.Ready(ctx); err != nil {
-		x.bad("authn", "%v", err)
+		for line := range strings.SplitSeq(err.Error(), "\n") { // one for each verifier
+			x.bad("authn", "%s", line)
+		}
 		return
 	}
 	x.good("authn", "%s can be asked", strings.Join(s.Config.Authn.Chain, ", "))

@@ -118,9 +118,10 @@ func (c *call) explain(s *config.Settings, r *authn.Request, group string) error
 	switch {
 	case decided == nil:
 		fmt.Fprintf(c.stdout, "no login: nothing here decides who this is%s\n", anonymousHint(s))
+		fmt.Fprintf(c.stdout, "  authn.chain is %s: none of them knows such a credential. Is it complete, and is the verifier of its kind in the chain?\n", strings.Join(s.Config.Authn.Chain, ", "))
 		return errSaid
 	case decided.Outcome == authn.OutcomeUnavailable:
-		return fmt.Errorf("cannot tell: %s is unavailable: %s", decided.Verifier, decided.Detail)
+		return fmt.Errorf("cannot tell: %s is unavailable: %s\nlook whether it runs and can be reached from this machine; gatecast doctor asks all there is", decided.Verifier, decided.Detail)
 	case decided.Outcome != authn.OutcomeAccepted || decided.Identity == nil:
 		text := advice(decided.Reason)
 		if o, ok := s.Config.Authn.Issuer(decided.Verifier); ok {
@@ -156,7 +157,7 @@ func stepText(s *authn.Step) string {
 	if s.Reason != "" {
 		text += ": " + s.Reason
 	}
-	if detail := strings.TrimPrefix(s.Detail, s.Reason+": "); detail != "" && s.Outcome != authn.OutcomeNotMine && s.Outcome != authn.OutcomeNoLogin {
+	if detail := strings.TrimPrefix(s.Detail, s.Reason+": "); detail != "" && detail != s.Reason && s.Outcome != authn.OutcomeNotMine && s.Outcome != authn.OutcomeNoLogin {
 		text += " (" + strings.Map(printable, detail) + ")"
 	}
 	return where + ": " + text

@@ -123,7 +123,8 @@ func tokenCheck(c *call) error {
 		fmt.Fprintf(c.stdout, "refused: %s%s\n", strings.Map(printable, refused.Error()), tokenAdvice(refused.Reason, o))
 		return errSaid
 	case errors.Is(in.Err, authn.ErrNotMine):
-		fmt.Fprintf(c.stdout, "refused: this is no JSON Web Token, which is three parts with dots between, the first of them beginning with eyJ\n")
+		fmt.Fprintf(c.stdout, "refused: this is no JSON Web Token, which is three parts with dots between, the first of them beginning with eyJ\n"+
+			"  A token of another kind (DRF, knox, ticket): gatecast session check -token\n")
 		return errSaid
 	case in.Err != nil:
 		return fmt.Errorf("cannot tell: %w", in.Err)
@@ -152,7 +153,7 @@ func inspect(ctx context.Context, s *config.Settings, token string) (in jwt.Insp
 		names = []string{"jwt"}
 	}
 	if len(names) == 0 {
-		return in, o, errNoJWT
+		return in, o, fmt.Errorf("%w; a token of another kind (DRF, knox, ticket): gatecast session check -token", errNoJWT)
 	}
 	for _, name := range names {
 		o, _ = s.Config.Authn.Issuer(name)
