@@ -53,7 +53,7 @@ func retryAfter() [2]string {
 // refuse answers a request that becomes no WebSocket conn, and ends it. The word goes to the log and to metrics.
 func (o *owner) refuse(slot uint32, status int, word, text string, headers ...[2]string) {
 	o.node.counters.handshake("refused", word)
-	o.logConn(slot, "handshake refused", "status", status, "reason", word)
+	o.logConn(slot, "handshake refused", "status", status, "reason", word, "detail", text)
 	o.respond(slot, ws.AppendHTTPResponse(o.frame[:0], status, headers, text+"\n"))
 }
 

@@ -108,7 +108,7 @@ func (o *owner) refuseRequest(slot uint32, err error) {
 		e = &ws.HTTPError{Status: 400, Reason: "malformed", Text: "malformed request"}
 	}
 	o.node.counters.handshake("refused", e.Reason)
-	o.logConn(slot, "handshake refused", "status", e.Status, "reason", e.Reason)
+	o.logConn(slot, "handshake refused", "status", e.Status, "reason", e.Reason, "detail", e.Text)
 	o.respond(slot, ws.AppendHTTPError(o.frame[:0], e))
 }
 

@@ -37,6 +37,7 @@ func TestProxyHeader(t *testing.T) {
 	}
 	dial(t, n, append(said, "Origin: http://"+n.addr))
 	refusedHTTP(t, n, "/ws", append(said, "Origin: https://evil.example"), http.StatusForbidden)
+	n.logs.waitLine(t, 0, "handshake refused", "origin_", "evil.example", "server.origins")
 	refusedClose(t, n, "/ws", append(said, "X-Remote-User: root"), 4401, "unauthorized")
 	n.logs.waitLine(t, 0, "handshake refused", "two_users")
 	// The proxy lets others through, who have a token or nothing.
