@@ -64,7 +64,11 @@ func (n *Node) explainCredential(ctx context.Context, q *admin.Explain) (any, er
 		if reason == "" {
 			reason = string(last.Outcome)
 		}
-		return map[string]any{"logins": []Explained{}, "refused": map[string]string{"reason": reason, "detail": last.Detail}}, nil
+		detail := last.Detail
+		if last.Carrier == "" && last.Outcome == authn.OutcomeNoLogin { // the chain waits for a message, which will not come
+			detail = "nothing in it is a credential that a verifier of authn.chain knows; is the cookie's name right?"
+		}
+		return map[string]any{"logins": []Explained{}, "refused": map[string]string{"reason": reason, "detail": detail}}, nil
 	}
 	one := n.explain(last.Identity, q.Group, uuid.Nil)
 	if one.Error != "" {

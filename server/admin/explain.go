@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"strings"
 )
 
 // Explain asks what a login may do with a group, and why. One of the fields behind Group is set.
@@ -46,6 +47,9 @@ func (s *Server) explain(ctx context.Context, r *http.Request) (any, error) {
 	case "user":
 		q.User = value
 	case "cookie":
+		if !strings.Contains(value, "=") {
+			return nil, badRequest(`cookie is a Cookie header, name=value: such as "sessionid=…"`)
+		}
 		q.Cookie = value
 	default:
 		q.Token = value

@@ -189,6 +189,7 @@ func TestGets(t *testing.T) {
 	for _, credential := range []string{`"token":"t"`, `"cookie":"a=b"`} {
 		want(t, do(s, "POST /api/v1/explain", "read-key", `{"group":"chat.7",`+credential+`}`), 403, `{"error":{"code":"forbidden"…`)
 	}
+	want(t, do(s, "POST /api/v1/explain", "admin-key", `{"group":"chat.7","cookie":"abc"}`), 400, `{"error":{"code":"bad_request","message":"cookie is a Cookie header, name=value: such as \"sessionid=…\""}}`)
 	want(t, do(s, "POST /api/v1/explain", "read-key", `{"group":"chat.7"}`), 400, `{"error":{"code":"bad_request","message":"give one of conn, user, cookie, token"}}`)
 	want(t, do(s, "POST /api/v1/explain", "read-key", `{"group":"chat.7","user":"1","cookie":"a=b"}`), 400, `{"error":{"code":"bad_request","message":"give only one of conn, user, cookie, token"}}`)
 	want(t, do(s, "POST /api/v1/explain", "read-key", `{"user":"1"}`), 400, `{"error":{"code":"bad_request","message":"field \"group\" is missing"}}`)

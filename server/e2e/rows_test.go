@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +107,9 @@ func TestSQLRules(t *testing.T) {
 	}
 	if _, answer := a.call(adminKey, "POST", "/api/v1/explain", map[string]any{"token": "eyJ.x.y", "group": "room.1"}); answer["refused"] == nil {
 		t.Errorf("explain of a bad token: %v, want that it is refused", answer)
+	}
+	if _, answer := a.call(adminKey, "POST", "/api/v1/explain", map[string]any{"cookie": "sessionid=x", "group": "room.1"}); !strings.Contains(fmt.Sprint(answer["refused"]), "is the cookie's name right") {
+		t.Errorf("explain of a cookie that nobody reads: %v, want what to do", answer)
 	}
 
 	// A new entry is asked about those that are in, too.
