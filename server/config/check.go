@@ -293,7 +293,7 @@ func (s *Settings) checkSecrets() {
 // isPlaceholder knows what people copy from documentation.
 func isPlaceholder(secret string) bool {
 	s := strings.ToLower(secret)
-	for _, word := range []string{"changeme", "change-me", "change_me", "openssl rand", "openssl-rand", "your-secret", "your_secret", "replace-me", "replace_me", "placeholder", "django-insecure", "xxxxxxxx"} {
+	for _, word := range []string{"changeme", "change-me", "change_me", "openssl rand", "openssl-rand", "your-secret", "your_secret", "replace-me", "replace_me", "placeholder", "long random text", "django-insecure", "xxxxxxxx"} {
 		if strings.Contains(s, word) {
 			return true
 		}
@@ -333,11 +333,17 @@ func (s *Settings) checkCarriers() {
 	if slices.Contains(s.Config.Server.Origins, "*") && has("cookie") && !s.Input.Dev {
 		s.warnAt("server.origins", `server.origins: "*" lets every web page use the cookies of its visitors; list the origins instead`)
 	}
-	for name, site := range s.Config.Authn.Django.Sites {
-		for other, o := range s.Config.Authn.Django.Sites {
-			if name < other && site.CookieName == o.CookieName {
-				s.warnAt("authn.django.sites", "authn.django.sites: %s and %s read the same cookie %q; on one host browsers send only one of them", name, other, site.CookieName)
-			}
+	readers := make(map[string][]string) // of each cookie
+	if slices.Contains(a.Chain, "django") {
+		readers[a.Django.CookieName] = []string{"django"}
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Django.Sites)) {
+		cookie := a.Django.Sites[name].CookieName
+		readers[cookie] = append(readers[cookie], "django:"+name)
+	}
+	for cookie, names := range readers {
+		if len(names) > 1 {
+			s.warnAt("authn.django.sites", "authn.django.sites: %s read the same cookie %q: on one host browsers send only one of them, and the first in authn.chain decides; give each site a SESSION_COOKIE_NAME", strings.Join(names, " and "), cookie)
 		}
 	}
 }
