@@ -194,12 +194,34 @@ func (x *examination) verifiers(s *config.Settings) {
 		}
 		return
 	}
+	if slices.Contains(s.Config.Authn.Chain, "webhook") && !x.answers("authn.webhook.url", s.Config.Authn.Webhook.URL) {
+		return
+	}
 	x.good("authn", "%s can be asked", strings.Join(s.Config.Authn.Chain, ", "))
 	for _, name := range s.Config.Authn.Issuers() {
 		if o, _ := s.Config.Authn.Issuer(name); o.Secret != "" && len(o.Secret) < 32 {
 			x.doubt("authn", "%s: its secret has %d bytes; 32 or more resist guessing", name, len(o.Secret))
 		}
 	}
+}
+
+// answers tells whether something listens at the address of a page. It is not asked anything: a question without a credential may count as an attack.
+func (x *examination) answers(key, address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return true // Validate told
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(u.Hostname(), port), probeTimeout)
+	if err != nil {
+		x.bad("authn", "%s: nothing answers at %s: %v", key, u.Host, err)
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // browsers gives the advice that cookies and origins need most often.

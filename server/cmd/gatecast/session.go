@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,12 @@ func sessionCheck(c *call) error {
 		}
 		return c.explain(s, r, *group)
 	}
-	return c.explain(s, &authn.Request{Cookie: cookieHeader(args[0], s), Path: s.Config.Server.Path}, *group)
+	cookie, names := cookieHeader(args[0], s)
+	err = c.explain(s, &authn.Request{Cookie: cookie, Path: s.Config.Server.Path}, *group)
+	if err == errSaid && len(names) > 1 {
+		fmt.Fprintf(c.stdout, "  The value was tried under each of the names %s: write NAME=VALUE to ask about one of them.\n", strings.Join(names, ", "))
+	}
+	return err
 }
 
 // tokenRequest brings a token by the first carrier of tokens that is configured.
@@ -63,9 +69,9 @@ func tokenRequest(token string, s *config.Settings) (*authn.Request, error) {
 	return nil, errors.New(`authn.carriers has none for tokens; add "header", "subprotocol", "message" or "query"`)
 }
 
-// cookieHeader makes a Cookie header of "name=value", or of a value under every cookie name that is configured.
-func cookieHeader(arg string, s *config.Settings) string {
-	names := []string{s.Config.Authn.Django.CookieName}
+// cookieHeader makes a Cookie header of "name=value", or of a value under every cookie name that is configured; then it returns the names, too.
+func cookieHeader(arg string, s *config.Settings) (header string, names []string) {
+	names = []string{s.Config.Authn.Django.CookieName}
 	if name := s.Config.Authn.JWT.CookieName; name != "" {
 		names = append(names, name)
 	}
@@ -77,20 +83,22 @@ func cookieHeader(arg string, s *config.Settings) string {
 	for _, site := range s.Config.Authn.Django.Sites {
 		names = append(names, site.CookieName)
 	}
+	slices.Sort(names)
+	names = slices.Compact(names)
 	for _, name := range names {
 		if strings.HasPrefix(arg, name+"=") {
-			return arg
+			return arg, nil
 		}
 	}
 	// A session id and a signed value hold no "=", but the header of a browser does: name=value; other=value.
 	if name, _, ok := strings.Cut(arg, "="); ok && !strings.ContainsAny(name, ":. ") {
-		return arg
+		return arg, nil
 	}
 	var pairs []string
 	for _, name := range names {
 		pairs = append(pairs, name+"="+arg)
 	}
-	return strings.Join(pairs, "; ")
+	return strings.Join(pairs, "; "), names
 }
 
 // explain runs a request through the chain and prints each step, and what it may do with a group if there is one. Refused and no login are errSaid.
@@ -105,7 +113,7 @@ func (c *call) explain(s *config.Settings, r *authn.Request, group string) error
 		return err
 	}
 	defer l.Close()
-	var decided *authn.Step
+	var decided, nobody *authn.Step
 	for _, step := range l.chain.Explain(ctx, r) {
 		if step.Carrier == "" { // nothing decided: nobody's
 			continue
@@ -114,16 +122,24 @@ func (c *call) explain(s *config.Settings, r *authn.Request, group string) error
 		if step.Decides {
 			decided = &step
 		}
+		if step.Outcome == authn.OutcomeNoLogin {
+			nobody = &step
+		}
 	}
 	switch {
 	case decided == nil:
 		fmt.Fprintf(c.stdout, "no login: nothing here decides who this is%s\n", anonymousHint(s))
-		fmt.Fprintf(c.stdout, "  authn.chain is %s: none of them knows such a credential. Is it complete, and is the verifier of its kind in the chain?\n", strings.Join(s.Config.Authn.Chain, ", "))
+		if nobody == nil {
+			fmt.Fprintf(c.stdout, "  authn.chain is %s: none of them knows such a credential. Is it complete, and is the verifier of its kind in the chain?\n", strings.Join(s.Config.Authn.Chain, ", "))
+		}
 		return errSaid
 	case decided.Outcome == authn.OutcomeUnavailable:
 		return fmt.Errorf("cannot tell: %s is unavailable: %s\nlook whether it runs and can be reached from this machine; gatecast doctor asks all there is", decided.Verifier, decided.Detail)
 	case decided.Outcome != authn.OutcomeAccepted || decided.Identity == nil:
 		text := advice(decided.Reason)
+		if kind, _, _ := strings.Cut(decided.Verifier, ":"); kind != "django" && decided.Reason == "expired" {
+			text = "\n  Its time is over: get a new one."
+		}
 		if o, ok := s.Config.Authn.Issuer(decided.Verifier); ok {
 			text = tokenAdvice(decided.Reason, o)
 		}
@@ -191,6 +207,8 @@ func advice(reason string) string {
 		return "\n  The user's is_active is off. Django lets nobody in then, either."
 	case "second_step_missing":
 		return "\n  The user has given the password and not yet the second factor. If nobody needs one, take the name out of require_session_keys or require_auth_methods."
+	case "webhook_refused", "forbidden":
+		return "\n  The application behind authn.webhook.url says so; what it gave as message stands above."
 	case "revoked":
 		return "\n  This session was logged out. A new login gets a new session."
 	}
