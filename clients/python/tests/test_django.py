@@ -531,6 +531,14 @@ def test_caches(engine, cache, want, note):
             assert Project(True).values["cache"] == section["cache"].replace("PASSWORD", "hunter2" if "rediss" in section["cache"] else "p%40ss")
 
 
+def test_a_project_without_the_address_is_told():
+    out, err = run()
+    assert "settings.GATECAST is missing" in err and "# NOTE: settings.GATECAST is missing" in out
+    with override_settings(GATECAST={"url": "nats://127.0.0.1:4222", "user": "django", "token": "t"}):
+        out, err = run()
+    assert "settings.GATECAST" not in out + err
+
+
 def test_legacy_keys_only_when_asked_for():
     out, _ = run()
     assert "legacy" not in out

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
@@ -159,6 +160,13 @@ def test_a_close_sends_what_is_kept(cluster, monkeypatch):
         p.group_send("g", 1)
         p.tell_many([("revalidate", {"user": "1"}), ("disconnect", {"user": "2"})])
     assert sorted(m[0] for m in cluster.published) == ["gc.ctl.disconnect", "gc.ctl.revalidate", "gc.in.g"]
+
+
+def test_a_close_without_a_cluster_leaves_no_traceback(caplog):
+    with Publisher("nats://127.0.0.1:1") as p:
+        p.tell_many([("revalidate", {"user": "1"}), ("disconnect", {"user": "2"})])
+    gc.collect()
+    assert [r.getMessage() for r in caplog.records if r.name == "asyncio"] == []
 
 
 def test_many_keep_their_order(cluster):

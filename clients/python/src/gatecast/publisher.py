@@ -288,8 +288,10 @@ class AsyncPublisher:
                     except GatecastError as e:
                         failures.append(e)
 
+        together = asyncio.gather(*(some() for _ in calls[:CONTROLS_IN_FLIGHT]))
+        together.add_done_callback(lambda f: f.cancelled() or f.exception())  # seen: wait_for before Python 3.12 drops it when it is cancelled, and asyncio logs that
         try:
-            await self._bounded(asyncio.gather(*(some() for _ in calls[:CONTROLS_IN_FLIGHT])), timeout)
+            await self._bounded(together, timeout)
         except GatecastError as e:
             failures.append(e)
         if failures:

@@ -47,6 +47,10 @@ class Project:
         if user_prefix():
             self.values["user_prefix"] = user_prefix()
             self.comments["user_prefix"] = "as GATECAST in the settings has it: both must be the same"
+        if not getattr(settings, "GATECAST", None):
+            self.notes.append(
+                'settings.GATECAST is missing: set it to {"url": …, "user": …, "token": …} with name and token of a [[broker.services]] entry; until then group_send fails, and logouts and changes of users are not told'
+            )
         tokens = Tokens()
         self.tokens = tokens.values
         self.notes += tokens.notes
