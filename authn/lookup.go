@@ -64,6 +64,11 @@ func (c *Chain) lookupOneTime(ctx context.Context, l *link, cred Credential) (*I
 	c.stats.CacheMisses++
 	c.watches[w] = struct{}{}
 	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.watches, w)
+		c.mu.Unlock()
+	}()
 	if c.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.opts.Timeout)
@@ -74,15 +79,11 @@ func (c *Chain) lookupOneTime(ctx context.Context, l *link, cred Credential) (*I
 		id, err = complete(id, l, cred.Carrier)
 	}
 	if err == nil {
-		id, err = c.withRowsOnce(ctx, w, id)
+		id, err = c.withRows(ctx, id, false)
 	}
-	c.mu.Lock()
-	delete(c.watches, w)
-	if err == nil && c.revoked(w, id, time.Now()) {
-		c.stats.Revoked++
-		id, err = nil, errRevoked
+	if err == nil {
+		id, err = c.landOneTime(ctx, w, id)
 	}
-	c.mu.Unlock()
 	if err != nil && !answered(err) {
 		err = fmt.Errorf("authn %s: %w", l.name, err)
 	}
@@ -90,16 +91,24 @@ func (c *Chain) lookupOneTime(ctx context.Context, l *link, cred Credential) (*I
 	return id, err
 }
 
-// withRowsOnce is withRows for a login that cannot be asked about again: what changed meanwhile is asked for again here.
-func (c *Chain) withRowsOnce(ctx context.Context, w *watch, id *Identity) (*Identity, error) {
+// landOneTime is land for a login that cannot be looked up again, as its credential is used up: what was changed meanwhile is reconsidered.
+func (c *Chain) landOneTime(ctx context.Context, w *watch, id *Identity) (*Identity, error) {
 	for range 3 {
-		renewed, err := c.withRows(ctx, id, false)
 		c.mu.Lock()
+		if c.revoked(w, id, time.Now()) {
+			c.stats.Revoked++
+			c.mu.Unlock()
+			return nil, errRevoked
+		}
 		_, forgotten := w.users[id.ID]
 		delete(w.users, id.ID)
 		c.mu.Unlock()
-		if !forgotten || err != nil {
-			return renewed, err
+		if !forgotten {
+			return id, nil
+		}
+		var err error
+		if id, err = c.Reconsider(ctx, id); err != nil {
+			return nil, err
 		}
 	}
 	return nil, ErrOvertaken

@@ -74,6 +74,24 @@ func (c *Chain) Revalidate(ctx context.Context, ids []*Identity) []Recheck {
 	return out
 }
 
+// Reconsider looks again at a login that was accepted and is not in yet, as its user was forgotten or its session revoked meanwhile: without its credential,
+// which may be used up. It returns the login as it is now, or what Authenticate does for one that is none.
+func (c *Chain) Reconsider(ctx context.Context, id *Identity) (*Identity, error) {
+	for range 3 {
+		again := c.Revalidate(ctx, []*Identity{id})[0]
+		switch {
+		case errors.Is(again.Err, ErrOvertaken):
+			continue
+		case again.Err != nil:
+			return nil, again.Err
+		case again.Identity != nil:
+			return again.Identity, nil
+		}
+		return id, nil
+	}
+	return nil, ErrOvertaken
+}
+
 // OneTime tells whether the credential of a login was good for one login only.
 func (c *Chain) OneTime(id *Identity) bool {
 	return slices.ContainsFunc(c.links, func(l *link) bool { return l.once != nil && l.name == id.Verifier })

@@ -378,7 +378,7 @@ func TestASourceThatPanicsLetsNobodyIn(t *testing.T) {
 
 func TestAOneTimeLoginHasItsRows(t *testing.T) {
 	s := &table{rooms: map[string][]string{"u": {"1"}}}
-	v := &onceVerifier{}
+	v := &onceVerifier{user: authn.Identity{ID: "u"}}
 	c := newChain(t, onlyDjango, map[string]authn.Verifier{"django": v})
 	c.AskRows(s)
 	c.SetRules(compileRules(t, roomRule))
@@ -388,11 +388,129 @@ func TestAOneTimeLoginHasItsRows(t *testing.T) {
 	}
 }
 
-type onceVerifier struct{}
+// onceVerifier takes any token once, for the user it has at that moment.
+type onceVerifier struct {
+	mu   sync.Mutex
+	user authn.Identity // guarded by mu, as are all below
+	err  error          // of Revalidate
+	used bool
+}
+
+func (v *onceVerifier) set(change func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	change()
+}
 
 func (*onceVerifier) OneTime(authn.Credential) bool { return true }
-func (*onceVerifier) Verify(context.Context, authn.Credential) (*authn.Identity, error) {
-	return &authn.Identity{ID: "u"}, nil
+
+func (v *onceVerifier) Verify(context.Context, authn.Credential) (*authn.Identity, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.used {
+		return nil, authn.Refuse("ticket_used", nil)
+	}
+	v.used = true
+	id := v.user
+	return &id, nil
+}
+
+func (v *onceVerifier) Revalidate(_ context.Context, ids []*authn.Identity) []authn.Recheck {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := make([]authn.Recheck, len(ids))
+	for i, old := range ids {
+		now := *old
+		now.Groups = v.user.Groups
+		out[i] = authn.Recheck{Identity: &now, Err: v.err}
+	}
+	return out
+}
+
+// What changes while the rows of a one-time login are asked for is in the login, though its credential is used up.
+func TestAOneTimeLoginIsReconsidered(t *testing.T) {
+	hash := hashOf("session")
+	for name, tt := range map[string]struct {
+		change func(c *authn.Chain, v *onceVerifier, s *table)
+		want   string // groups it hears, or why it is refused
+		asked  int
+	}{
+		"nothing":       {func(*authn.Chain, *onceVerifier, *table) {}, "old room.1", 1},
+		"somebody else": {func(c *authn.Chain, _ *onceVerifier, _ *table) { c.ForgetUser("v"); c.RevokeSession(hashOf("v"), 0) }, "old room.1", 1},
+		"groups": {func(c *authn.Chain, v *onceVerifier, _ *table) {
+			v.set(func() { v.user.Groups = []string{"new"} })
+			c.ForgetUser("u")
+		}, "new room.1", 2},
+		"rows": {func(c *authn.Chain, _ *onceVerifier, s *table) { s.set("u", "2"); c.ForgetUser("u") }, "old room.2", 2},
+		"deactivated": {func(c *authn.Chain, v *onceVerifier, _ *table) {
+			v.set(func() { v.err = authn.Refuse("inactive", nil) })
+			c.ForgetUser("u")
+		}, "refused inactive", 1},
+		"database down": {func(c *authn.Chain, v *onceVerifier, _ *table) {
+			v.set(func() { v.err = errors.New("down") })
+			c.ForgetUser("u")
+		}, "unavailable", 2},
+		"logged out":        {func(c *authn.Chain, _ *onceVerifier, _ *table) { c.RevokeSession(hash, 0) }, "refused revoked", 1},
+		"both, and at once": {func(c *authn.Chain, _ *onceVerifier, _ *table) { c.ForgetUser("u"); c.RevokeSession(hash, 0) }, "refused revoked", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				wait := make(chan struct{})
+				s := &table{rooms: map[string][]string{"u": {"1"}}, wait: wait}
+				v := &onceVerifier{user: authn.Identity{ID: "u", Groups: []string{"old"}, SessionHash: hash}}
+				c := newChain(t, onlyDjango, map[string]authn.Verifier{"django": v})
+				c.AskRows(s)
+				c.SetRules(compileRules(t, roomRule, authn.Rule{To: "authenticated", Subscribe: []string{"{groups}"}}))
+				type result struct {
+					id  *authn.Identity
+					err error
+				}
+				done := make(chan result)
+				go func() {
+					id, err := c.AuthenticateToken(t.Context(), "ticket")
+					done <- result{id, err}
+				}()
+				synctest.Wait() // the rows are being asked for
+				tt.change(c, v, s)
+				close(wait)
+				r := <-done
+				s.wants(t, tt.asked, name)
+				var heard []string
+				if r.err != nil {
+					heard = append(heard, answer(nil, r.err))
+				} else {
+					for _, group := range []string{"old", "new", "room.1", "room.2"} {
+						if hears(t, c, r.id, group) {
+							heard = append(heard, group)
+						}
+					}
+				}
+				if got := strings.Join(heard, " "); got != tt.want {
+					t.Errorf("%s (%v), want %s", got, r.err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAOneTimeLoginThatChangesAllTheTimeIsUnavailable(t *testing.T) {
+	var c *authn.Chain
+	s := &forgetting{}
+	c = newChain(t, onlyDjango, map[string]authn.Verifier{"django": &onceVerifier{user: authn.Identity{ID: "u"}}})
+	s.chain = c
+	c.AskRows(s)
+	c.SetRules(compileRules(t, roomRule))
+	if _, err := c.AuthenticateToken(t.Context(), "ticket"); !errors.Is(err, authn.ErrOvertaken) {
+		t.Errorf("AuthenticateToken = %v, want ErrOvertaken", err)
+	}
+}
+
+// forgetting is a RowSource during whose queries the user is forgotten.
+type forgetting struct{ chain *authn.Chain }
+
+func (s *forgetting) Rows(_ context.Context, _ *authn.Query, user string) ([]string, error) {
+	s.chain.ForgetUser(user)
+	return nil, nil
 }
 
 func TestRowsOfARuleThatIsGoneAreGivenUp(t *testing.T) {
