@@ -33,9 +33,12 @@ type Handler interface {
 	// Serve answers a service's request on <ns>.ctl.{disconnect,revalidate,group_add,group_discard}; body and answer as the
 	// HTTP call of that name. Concurrent; ctx ends after 2 s.
 	Serve(ctx context.Context, verb string, body []byte) []byte
-	// AuthenticateNative verifies the credential of a native NATS user, a token or the password that came with a user name.
-	// Concurrent; ctx ends after 1.5 s.
-	AuthenticateNative(ctx context.Context, token string, remote string) (NativeUser, error)
+	// AuthenticateNative verifies the credential of a native NATS user, a token or the password that came with a user name. overtaken is
+	// what it answered before, if NativeOvertaken said so of that; else nil. Concurrent; ctx ends after 1.5 s, for all answers about one client.
+	AuthenticateNative(ctx context.Context, token, remote string, overtaken *NativeUser) (NativeUser, error)
+	// NativeOvertaken tells whether something was revoked or changed since AuthenticateNative began to make up u. It is asked once u is among
+	// NativeUsers, where DisconnectNative finds it from then on. Concurrent; it must not block.
+	NativeOvertaken(u NativeUser) bool
 	// State tells that the link to the broker changed. Down: Publish and Join fail with ErrUnavailable, messages may be
 	// missed. Up again: all interest is re-established everywhere. It must not block; Open returning counts as the first up.
 	State(up bool, reason string)
@@ -122,14 +125,13 @@ type Broker struct {
 	routeSums    map[string]uint64
 	routeCount   int
 
-	doorMu      sync.Mutex // leaf
-	visitors    map[uint64]*visitor
-	strangers   atomic.Int32    // visitors that are not this node's links; changed under doorMu
-	checking    map[uint64]bool // clients whose first check is under way
-	natives     int
-	revocations uint64
-	shut        bool         // nobody else comes in
-	reloading   sync.RWMutex // written while routes are reloaded
+	doorMu    sync.Mutex // leaf
+	visitors  map[uint64]*visitor
+	strangers atomic.Int32    // visitors that are not this node's links; changed under doorMu
+	checking  map[uint64]bool // clients whose first check is under way
+	natives   int
+	shut      bool         // nobody else comes in
+	reloading sync.RWMutex // written while routes are reloaded
 
 	stateMu sync.Mutex // before mu; serializes Handler.State
 	told    bool       // what State said last

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
+// authenticateWithin bounds a login: nats.go gives up a connection at 2 s.
 const authenticateWithin = 1500 * time.Millisecond
 
 // door decides who connects to the embedded server: this node itself, services, native users. It is called on the client's own
@@ -173,11 +174,11 @@ func (b *Broker) nativeUser(c server.ClientAuthentication, token string) (*visit
 	if token == "" {
 		return nil, errors.New("no token and no password")
 	}
+	ctx, cancel := context.WithTimeout(b.ctx, authenticateWithin)
+	defer cancel()
+	var overtaken *NativeUser
 	for range 3 {
-		b.doorMu.Lock()
-		revoked := b.revocations
-		b.doorMu.Unlock()
-		user, err := b.authenticate(token, remote(c))
+		user, err := b.authenticate(ctx, token, remote(c), overtaken)
 		if err != nil {
 			return nil, err
 		}
@@ -185,32 +186,30 @@ func (b *Broker) nativeUser(c server.ClientAuthentication, token string) (*visit
 		if err != nil {
 			return nil, err
 		}
-		b.doorMu.Lock()
-		if b.shut {
-			b.doorMu.Unlock()
+		// From here on who revokes something finds it among the visitors. What was revoked before, the handler knows.
+		if b.remember(c.GetID(), v) == nil {
 			return nil, ErrUnavailable
 		}
-		if b.revocations == revoked {
-			b.visit(c.GetID(), v)
-			b.doorMu.Unlock()
+		if !b.h.NativeOvertaken(*user) {
 			return v, nil
 		}
-		b.doorMu.Unlock() // somebody was revoked meanwhile, perhaps this one: ask again
+		b.doorMu.Lock()
+		b.forget(c.GetID())
+		b.doorMu.Unlock()
+		overtaken = user
 	}
-	return nil, errors.New("revoked again and again while it logged in")
+	return nil, errors.New("its login changed again and again while it came in")
 }
 
-// authenticate holds the handler to 1.5 s: nats.go gives up a connection at 2 s.
-func (b *Broker) authenticate(token, remote string) (*NativeUser, error) {
-	ctx, cancel := context.WithTimeout(b.ctx, authenticateWithin)
-	defer cancel()
+// authenticate asks the handler until ctx ends, and waits no longer for it.
+func (b *Broker) authenticate(ctx context.Context, token, remote string, overtaken *NativeUser) (*NativeUser, error) {
 	type result struct {
 		user NativeUser
 		err  error
 	}
 	out := make(chan result, 1)
 	started := b.spawn(func() { // the handler's limit ends it; Close waits
-		user, err := b.h.AuthenticateNative(ctx, token, remote)
+		user, err := b.h.AuthenticateNative(ctx, token, remote, overtaken)
 		out <- result{user, err}
 	})
 	if !started {
@@ -392,14 +391,13 @@ func (b *Broker) NativeUsers() []NativeUser {
 	return users
 }
 
-// DisconnectNative closes the native users' connections that match and returns their number. One that is just logging in is
-// verified again. match is called with a lock held and must not call the broker.
+// DisconnectNative closes the native users' connections that match and returns their number. One that is just logging in is among them, or
+// the handler is asked about it by NativeOvertaken later. match is called with a lock held and must not call the broker.
 func (b *Broker) DisconnectNative(match func(user NativeUser) bool) int {
 	if b.embedded == nil {
 		return 0
 	}
 	b.doorMu.Lock()
-	b.revocations++
 	var cids []uint64
 	for cid, v := range b.visitors {
 		if v.user != nil && match(*v.user) {

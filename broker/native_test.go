@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 // natives opens a node whose native users are those of the map, by token.
 func natives(t *testing.T, users map[string]broker.NativeUser) *brokertest.Node {
 	r := brokertest.NewRecorder()
-	r.OnAuthenticate = func(_ context.Context, token, _ string) (broker.NativeUser, error) {
+	r.OnAuthenticate = func(_ context.Context, token, _ string, _ *broker.NativeUser) (broker.NativeUser, error) {
 		if u, ok := users[token]; ok {
 			return u, nil
 		}
@@ -257,6 +258,88 @@ func TestRevocationReachesNativeUsers(t *testing.T) {
 	}
 }
 
+// A login that is overtaken while it comes in is asked about again, and is in once nothing overtakes it.
+func TestALoginThatIsOvertaken(t *testing.T) {
+	for name, tt := range map[string]struct {
+		overtaken int   // how often
+		err       error // of the second look
+		in        bool
+	}{
+		"once":            {1, nil, true},
+		"twice":           {2, nil, true},
+		"again and again": {1000, nil, false},
+		"for good":        {1, errors.New("revoked"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := brokertest.NewRecorder()
+			var n *brokertest.Node
+			var mu sync.Mutex
+			asked, told := 0, 0 // guarded by mu
+			r.OnAuthenticate = func(_ context.Context, token, _ string, overtaken *broker.NativeUser) (broker.NativeUser, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked++
+				if again := asked > 1; again != (overtaken != nil) {
+					t.Errorf("asked %d times, it is told of %v", asked, overtaken)
+				} else if again && overtaken.Login != asked-1 {
+					t.Errorf("it is told of login %v, want %d", overtaken.Login, asked-1)
+				}
+				if asked > 1 && tt.err != nil {
+					return broker.NativeUser{}, tt.err
+				}
+				return broker.NativeUser{ID: "alice", Login: asked}, nil
+			}
+			r.OnOvertaken = func(u broker.NativeUser) bool {
+				if users := n.NativeUsers(); len(users) != 1 || users[0].Login != u.Login { // else a revocation would miss it
+					t.Errorf("asked about %v while %v are in", u, users)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				told++
+				return told <= tt.overtaken
+			}
+			n = brokertest.Open(t, brokertest.Options(), r)
+			nc, err := nats.Connect(n.ClientURL(), nats.Token("alice"), nats.NoReconnect())
+			if err == nil {
+				defer nc.Close()
+			}
+			users := n.NativeUsers()
+			if in := err == nil; in != tt.in || in != (len(users) == 1) {
+				t.Fatalf("connect: %v, in are %v; want in = %v", err, users, tt.in)
+			}
+			if tt.in && users[0].Login != tt.overtaken+1 {
+				t.Errorf("in is login %v, want %d", users[0].Login, tt.overtaken+1)
+			}
+			if s := n.Stats(); s.NativeConns != len(users) {
+				t.Errorf("it counts %d native conns, want %d", s.NativeConns, len(users))
+			}
+		})
+	}
+}
+
+// A revocation that finds a client which has come in, but is not told so yet, closes it.
+func TestARevocationBetweenTheLoginAndItsAnswer(t *testing.T) {
+	r := brokertest.NewRecorder()
+	var n *brokertest.Node
+	r.OnAuthenticate = func(context.Context, string, string, *broker.NativeUser) (broker.NativeUser, error) {
+		return broker.NativeUser{ID: "alice"}, nil
+	}
+	r.OnOvertaken = func(broker.NativeUser) bool {
+		if got := n.DisconnectNative(func(broker.NativeUser) bool { return true }); got != 1 {
+			t.Errorf("disconnected %d, want 1", got)
+		}
+		return false // it was revoked after this was found out
+	}
+	n = brokertest.Open(t, brokertest.Options(), r)
+	if nc, err := nats.Connect(n.ClientURL(), nats.Token("alice"), nats.NoReconnect()); err == nil {
+		defer nc.Close()
+		brokertest.Eventually(t, "the end of the client", nc.IsClosed)
+	}
+	if users := n.NativeUsers(); len(users) != 0 {
+		t.Errorf("in are %v", users)
+	}
+}
+
 func TestServiceCredentials(t *testing.T) {
 	n := natives(t, nil)
 	for name, c := range map[string]struct {
@@ -306,7 +389,7 @@ func TestServiceCredentials(t *testing.T) {
 func TestSlowAuthenticationIsRefusedInTime(t *testing.T) {
 	slow(t)
 	r := brokertest.NewRecorder()
-	r.OnAuthenticate = func(ctx context.Context, _, _ string) (broker.NativeUser, error) {
+	r.OnAuthenticate = func(ctx context.Context, _, _ string, _ *broker.NativeUser) (broker.NativeUser, error) {
 		<-ctx.Done()
 		return broker.NativeUser{ID: "x"}, nil
 	}

@@ -25,7 +25,7 @@ func TestReloadWhileANativeUserLogsIn(t *testing.T) {
 	}
 	asked, finish := make(chan struct{}, 10), make(chan struct{})
 	r := brokertest.NewRecorder()
-	r.OnAuthenticate = func(ctx context.Context, token, _ string) (broker.NativeUser, error) {
+	r.OnAuthenticate = func(ctx context.Context, token, _ string, _ *broker.NativeUser) (broker.NativeUser, error) {
 		asked <- struct{}{}
 		select {
 		case <-finish:

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -383,33 +382,4 @@ func (n *Node) discardForBackend(c *control) controlAnswer {
 		}
 	})
 	return controlAnswer{OK: true, Conns: int(total.Load())}
-}
-
-// AuthenticateNative implements [broker.Handler]: the same chain and grants as for a socket.
-func (n *Node) AuthenticateNative(ctx context.Context, token, remote string) (broker.NativeUser, error) {
-	addr, _ := netip.ParseAddr(remote)
-	if at, err := netip.ParseAddrPort(remote); err == nil {
-		addr = at.Addr()
-	}
-	id, err := n.chain.CachedToken(token)
-	if errors.Is(err, authn.ErrNotCached) {
-		if n.attempts.over(addr) {
-			return broker.NativeUser{}, errAttempts
-		}
-		id, err = n.chain.AuthenticateToken(ctx, token)
-		n.countAttempt(addr, err)
-	}
-	if err != nil {
-		return broker.NativeUser{}, err
-	}
-	g, err := n.chain.Grants(id, "")
-	if err != nil {
-		return broker.NativeUser{}, err
-	}
-	p := g.Patterns()
-	n.log.Info("native login accepted", "user", id.ID, "verifier", id.Verifier, "addr", remote)
-	return broker.NativeUser{
-		ID: id.ID, Subscribe: append(slices.Clone(p.Subscribe), p.Join...), Publish: p.Publish, Deny: p.Deny,
-		Expires: id.Expires, SessionHash: id.SessionHash, Login: id,
-	}, nil
 }

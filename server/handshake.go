@@ -243,13 +243,7 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 // reconsider looks again at a login that a revalidation or a logout has overtaken, without its credential: that was good for one login.
 func (n *Node) reconsider(ctx context.Context, v *verdict) *verdict {
 	v.job.began = time.Now()
-	return n.finish(v, func(*authn.Request) (*authn.Identity, error) {
-		again := n.chain.Revalidate(ctx, []*authn.Identity{v.job.accepted})[0]
-		if again.Identity == nil {
-			again.Identity = v.job.accepted
-		}
-		return again.Identity, again.Err
-	})
+	return n.finish(v, func(*authn.Request) (*authn.Identity, error) { return n.chain.Reconsider(ctx, v.job.accepted) })
 }
 
 // countAttempt takes the outcome of a login into account for the limit of its address.

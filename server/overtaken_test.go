@@ -83,7 +83,7 @@ func TestCachedLoginsAreNotHeldUpByFailures(t *testing.T) {
 	first.send(`{"op":"auth","id":1,"token":"42"}`)
 	first.want(`{"op":"ok","id":1}`)
 	first.want(`{"op":"welcome","user":"42"}`)
-	if _, err := n.AuthenticateNative(t.Context(), "42", "192.0.2.1:4222"); err != nil {
+	if _, err := n.AuthenticateNative(t.Context(), "42", "192.0.2.1:4222", nil); err != nil {
 		t.Fatal(err)
 	}
 
@@ -95,11 +95,11 @@ func TestCachedLoginsAreNotHeldUpByFailures(t *testing.T) {
 		}
 	}
 	fail()
-	if _, err := n.AuthenticateNative(t.Context(), "42", "192.0.2.1:4222"); err != nil {
+	if _, err := n.AuthenticateNative(t.Context(), "42", "192.0.2.1:4222", nil); err != nil {
 		t.Errorf("a cached login by NATS: %v", err)
 	}
 	fail()
-	if _, err := n.AuthenticateNative(t.Context(), "43", "192.0.2.1:4222"); err != errAttempts {
+	if _, err := n.AuthenticateNative(t.Context(), "43", "192.0.2.1:4222", nil); err != errAttempts {
 		t.Errorf("a new login by NATS: %v, want %v", err, errAttempts)
 	}
 	fail()

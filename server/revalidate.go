@@ -168,16 +168,6 @@ func (n *Node) loginsOf(users []string) []held {
 	return append(slices.Concat(parts...), n.nativeLogins(func(id *authn.Identity) bool { return want[id.ID] })...)
 }
 
-// nativeLogins returns those logins of native users that want chooses.
-func (n *Node) nativeLogins(want func(*authn.Identity) bool) (logins []held) {
-	for _, u := range n.broker.NativeUsers() {
-		if id, ok := u.Login.(*authn.Identity); ok && want(id) {
-			logins = append(logins, held{id: id})
-		}
-	}
-	return logins
-}
-
 // recheck asks the verifiers about logins and acts on the answers. With regrant the grants of a login that did
 // not change are compiled again too. It returns how many conns the answers were for, which logins another revalidation
 // of their users overtook, and whether some answers are missing.
@@ -199,6 +189,7 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 		key := logins[i].key
 		switch {
 		case errors.As(r.Err, &refused):
+			n.revoked.user(ids[i].ID) // so that a login as it was, on its way to its loop or to the door, is looked at again
 			changes[key] = change{err: refused}
 		case errors.Is(r.Err, authn.ErrOvertaken): // by another revalidate of the user, which has the last word
 			overtaken = append(overtaken, logins[i])
@@ -212,6 +203,7 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 				n.counters.sweepErrors.Add(1)
 				unsure = true
 			}
+			n.revoked.user(ids[i].ID)
 			changes[key] = change{id: r.Identity}
 		case regrant:
 			changes[key] = change{id: ids[i]}
@@ -225,8 +217,7 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 	}
 	// A native user's permissions are fixed at connect: if it may, it comes back with the new ones.
 	n.broker.DisconnectNative(func(u broker.NativeUser) bool {
-		id, ok := u.Login.(*authn.Identity)
-		return ok && changed[id]
+		return changed[nativeLoginOf(&u).id]
 	})
 	delete(changes, loginKey{}) // native users have no socket
 	var met counter

@@ -31,7 +31,8 @@ type Change struct {
 type Recorder struct {
 	OnAsk          func(ctx context.Context, verb string, body []byte) ([]byte, error)
 	OnServe        func(ctx context.Context, verb string, body []byte) []byte
-	OnAuthenticate func(ctx context.Context, token, remote string) (broker.NativeUser, error)
+	OnAuthenticate func(ctx context.Context, token, remote string, overtaken *broker.NativeUser) (broker.NativeUser, error)
+	OnOvertaken    func(u broker.NativeUser) bool
 	OnDeliver      func(m *broker.Message) // instead of keeping it
 
 	mu       sync.Mutex
@@ -84,11 +85,16 @@ func (r *Recorder) Serve(ctx context.Context, verb string, body []byte) []byte {
 }
 
 // AuthenticateNative calls OnAuthenticate.
-func (r *Recorder) AuthenticateNative(ctx context.Context, token, remote string) (broker.NativeUser, error) {
+func (r *Recorder) AuthenticateNative(ctx context.Context, token, remote string, overtaken *broker.NativeUser) (broker.NativeUser, error) {
 	if r.OnAuthenticate != nil {
-		return r.OnAuthenticate(ctx, token, remote)
+		return r.OnAuthenticate(ctx, token, remote, overtaken)
 	}
 	return broker.NativeUser{}, errors.New("unknown token")
+}
+
+// NativeOvertaken calls OnOvertaken.
+func (r *Recorder) NativeOvertaken(u broker.NativeUser) bool {
+	return r.OnOvertaken != nil && r.OnOvertaken(u)
 }
 
 // State keeps the change.
