@@ -28,7 +28,8 @@ import (
 // the other or has yielded to it. A node that joins meanwhile asks those that know. At one moment none may, where a third node said yes to the one that
 // then yielded: the client asks for a new ticket.
 type Ledger struct {
-	limit int // claims at once
+	limit int              // claims at once
+	wall  func() time.Time // the wall clock, which may be set; only for what is compared with a ticket's time
 
 	mu      sync.Mutex // guards all below
 	cluster Cluster
@@ -73,7 +74,7 @@ const (
 
 // NewLedger begins a ledger that knows nothing yet.
 func NewLedger() *Ledger {
-	return &Ledger{limit: maxClaims, claims: make(map[[32]byte]*claim)}
+	return &Ledger{limit: maxClaims, wall: time.Now, claims: make(map[[32]byte]*claim)}
 }
 
 // Join says how to reach the other nodes, of which this node is one from now on, and which sessions it knows to be revoked. It vouches for no ticket signed
@@ -83,7 +84,7 @@ func NewLedger() *Ledger {
 func (l *Ledger) Join(c Cluster, revoked func(session string) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cluster, l.revoked, l.since = c, revoked, time.Now().Truncate(time.Second).Add(time.Second)
+	l.cluster, l.revoked, l.since = c, revoked, l.wall().Truncate(time.Second).Add(time.Second)
 }
 
 var (
