@@ -73,6 +73,12 @@ func (n *Node) NativeOvertaken(u broker.NativeUser) bool {
 	return n.revoked.overtook(login.id, login.began) || login.rules != n.rulesAge.Load()
 }
 
+// endExpiredNatives ends those whose time is over by the wall clock. NATS has a timer for each, made when it came in; so this is for when the clock was set.
+func (n *Node) endExpiredNatives() {
+	now := n.wall()
+	n.broker.DisconnectNative(func(u broker.NativeUser) bool { return !u.Expires.IsZero() && !now.Before(u.Expires) })
+}
+
 // nativeLogins returns those logins of native users that want chooses.
 func (n *Node) nativeLogins(want func(*authn.Identity) bool) (logins []held) {
 	for _, u := range n.broker.NativeUsers() {

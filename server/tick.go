@@ -35,6 +35,9 @@ func (o *owner) Tick(now uint32) {
 	wall := o.node.wall().Unix()
 	if since := wall - o.wall; o.wall != 0 && (since > 1+clockStep || since < 1-clockStep) {
 		o.attendExpiring()
+		if o.loop.Index() == 0 { // for the node, once
+			o.node.tasks.Go(o.node.endExpiredNatives) // ends at once
+		}
 	}
 	o.wall = wall
 	for slot := range o.due {
