@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gatecast/gatecast/broker/subject"
 )
@@ -309,7 +310,7 @@ func complete(id *Identity, l *link, carrier Carrier) (*Identity, error) {
 		own.Verifier = l.name
 	}
 	own.Carrier = carrier
-	if expired(&own) {
+	if own.expired(time.Now()) {
 		return nil, &Refused{Code: CodeUnauthorized, Reason: "expired", Soft: carrier == CarrierCookie}
 	}
 	return &own, nil

@@ -41,6 +41,11 @@ type Identity struct {
 	Ref Secret
 }
 
+// expired tells whether the login is over: by the wall clock, for so its issuer meant it.
+func (id *Identity) expired(now time.Time) bool {
+	return !id.Expires.IsZero() && !now.Before(id.Expires)
+}
+
 // Anonymous reports whether nobody is logged in.
 func (id *Identity) Anonymous() bool { return id.ID == "" }
 

@@ -151,10 +151,11 @@ func (c *Chain) peekKey(key cacheKey, session string) (*Identity, error) {
 	return nil, ErrNotCached
 }
 
-// cached finds an answer in the cache; nil if there is none, or if the rules have come to ask more about the user. The caller holds c.mu.
+// cached finds an answer in the cache; nil if there is none, if the rules have come to ask more about the user, or if the wall clock was set past the login's
+// end. The caller holds c.mu.
 func (c *Chain) cached(key cacheKey, now time.Time) *entry {
 	for _, cache := range []*cache{&c.accepted, &c.others} {
-		if e := cache.get(key, now); e != nil && (e.id == nil || c.rules.Load().answered(e.id)) {
+		if e := cache.get(key, now); e != nil && (e.id == nil || !e.id.expired(now) && c.rules.Load().answered(e.id)) {
 			return e
 		}
 	}
@@ -305,5 +306,3 @@ func answered(err error) bool {
 	var refused *Refused
 	return errors.Is(err, ErrNotMine) || errors.Is(err, ErrNoLogin) || errors.As(err, &refused)
 }
-
-func expired(id *Identity) bool { return !id.Expires.IsZero() && !time.Now().Before(id.Expires) }

@@ -139,7 +139,7 @@ func (c *Chain) settle(w *watch, id *Identity, answer Recheck, now time.Time) Re
 	}
 	var refused *Refused
 	gone := errors.As(answer.Err, &refused)
-	if answer.Identity == nil && !gone && expired(id) {
+	if answer.Identity == nil && !gone && id.expired(now) {
 		return Recheck{Err: Refuse("expired", nil)}
 	}
 	if answer.Err != nil && !gone && answer.Identity == nil {
