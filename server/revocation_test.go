@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatecast/gatecast/authn"
 )
@@ -117,5 +118,16 @@ func TestAnOvertakenLoginIsLookedAtAgain(t *testing.T) {
 				t.Errorf("answered %+v after %d sweeps, want ok %v after %d", got, v.looked, tt.ok, tt.looked)
 			}
 		})
+	}
+}
+
+// What was revoked is known for a minute at least, and against every login that began before, whatever becomes of the wall clock.
+func TestRevocationsGoByTheMonotonicClock(t *testing.T) {
+	var r revocations
+	r.user("42")
+	for what, at := range map[string]time.Time{"the time of a revocation": r.recent["user 42"], "the age of the map": r.turned} {
+		if at == at.Round(0) {
+			t.Errorf("%s is %v, by the wall clock", what, at)
+		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // startTickets starts a site and three nodes of a cluster that take its tickets; the third answers refusals by HTTP.
@@ -125,6 +127,38 @@ func TestTickets(t *testing.T) {
 		sock.must("welcome")
 		sock.refused("unauthorized", msg{"op": "auth", "token": tickets[2]})
 		refusedClose(t, nodes[1], "/ws", bearer(tickets[0][:len(tickets[0])-3]+"AAA"), 4401, "unauthorized")
+	})
+
+	t.Run("by NATS", func(t *testing.T) {
+		b := s.browser()
+		b.login("ada", password)
+		first, unused := page(b), page(b)
+		gone := make(chan struct{})
+		nc := native(t, nodes[0], ada, first, nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
+		sub := subscribe(t, nc, "gc.g.*.adders")
+		if answer := ingress(t, service(t, nodes[1]), "gc.in.adders", []byte(`"hi"`)); answer["ok"] != true {
+			t.Fatalf("gc.in.adders answered %v", answer)
+		}
+		if m, err := sub.NextMsg(patience); err != nil || string(m.Data) != `"hi"` {
+			t.Fatalf("NextMsg = %v, %v", m, err)
+		}
+		refused := func(n *node, ticket, reason string) {
+			t.Helper()
+			if nc, err := nats.Connect("nats://"+n.nats, nats.Token(ticket)); err == nil {
+				nc.Close()
+				t.Errorf("node %s lets it in, want %s", n.name, reason)
+			}
+			n.logs.waitLine(t, 0, "native user refused", "reason", reason)
+		}
+		refused(nodes[0], first, "ticket_used")
+		refused(nodes[1], first, "ticket_used")
+		b.logout()
+		select {
+		case <-gone:
+		case <-time.After(patience):
+			t.Error("the NATS connection outlives its session")
+		}
+		refused(nodes[1], unused, "revoked")
 	})
 
 	t.Run("grants of its own", func(t *testing.T) {
