@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/authn/breaker"
 )
 
 // maxAnswer bounds what an answer may hold.
@@ -29,7 +30,7 @@ type Verifier struct {
 	opts    Options
 	client  *http.Client
 	slots   chan struct{} // capacity concurrency; never closed
-	breaker breaker
+	breaker *breaker.Breaker
 	log     *slog.Logger
 	now     func() time.Time
 }
@@ -57,10 +58,9 @@ func Open(o Options, log *slog.Logger) (*Verifier, error) {
 			return nil, fmt.Errorf("authn.webhook.ca: %s holds no certificate in PEM", path)
 		}
 	}
-	return &Verifier{
+	v := &Verifier{
 		opts: o, log: log, now: time.Now,
-		slots:   make(chan struct{}, o.Concurrency),
-		breaker: breaker{limit: o.Failures, pause: o.OpenFor},
+		slots: make(chan struct{}, o.Concurrency),
 		client: &http.Client{
 			Transport: &http.Transport{
 				TLSClientConfig: config, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: o.Concurrency, IdleConnTimeout: time.Minute,
@@ -68,7 +68,11 @@ func Open(o Options, log *slog.Logger) (*Verifier, error) {
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-	}, nil
+	}
+	v.breaker = &breaker.Breaker{
+		Name: "the application behind authn.webhook.url", Limit: o.Failures, Pause: o.OpenFor, Log: log, Now: func() time.Time { return v.now() },
+	}
+	return v, nil
 }
 
 // Close closes idle connections. No other call may follow.
@@ -78,14 +82,7 @@ func (v *Verifier) Close() error {
 }
 
 // Ping implements authn.Pinger: it tells whether the application was found to fail.
-func (v *Verifier) Ping(context.Context) error {
-	if v.breaker.open(v.now()) {
-		return errOpen
-	}
-	return nil
-}
-
-var errOpen = errors.New("the application behind authn.webhook.url failed again and again, and is left alone for a while")
+func (v *Verifier) Ping(context.Context) error { return v.breaker.Check() }
 
 // CacheKey implements authn.CacheKeyer: the whole question.
 func (v *Verifier) CacheKey(c authn.Credential) (string, bool) { return v.ask(c) }
@@ -107,26 +104,27 @@ func (v *Verifier) post(ctx context.Context, body string, again bool) (*authn.Id
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait to ask the application: %w", context.Cause(ctx))
 	}
-	if !v.breaker.enter(v.now()) {
-		return nil, errOpen
+	pass, err := v.breaker.Enter()
+	if err != nil {
+		return nil, err
 	}
 	if v.opts.Timeout > 0 { // of the application: what went before was our own queue
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, v.opts.Timeout, errTimeout)
 		defer cancel()
 	}
-	how := failed
-	defer func() { v.breaker.leave(v.now(), how) }()
+	how := breaker.Failed
+	defer func() { v.breaker.Leave(pass, how) }()
 	id, err := v.exchange(ctx, body, again)
 	var refused *authn.Refused
 	var odd statusError
 	switch {
 	case err == nil, errors.As(err, &refused), errors.Is(err, authn.ErrNoLogin), errors.As(err, &odd) && odd <= http.StatusInternalServerError:
-		how = answered
+		how = breaker.Answered
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout):
-		how = unknown
+		how = breaker.Unknown
 	}
-	if how == failed || odd != 0 {
+	if how == breaker.Failed || odd != 0 {
 		v.log.Warn("ask the application who somebody is", "err", err)
 	}
 	return id, err

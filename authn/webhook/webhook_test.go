@@ -21,6 +21,7 @@ import (
 
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/authn/authntest"
+	"github.com/gatecast/gatecast/authn/breaker"
 )
 
 const hookSecret = "0123456789abcdef-of-the-hook"
@@ -251,12 +252,12 @@ func TestTheBreaker(t *testing.T) {
 	ask()
 	a.answer(503, "")
 	for i := range 3 {
-		if err := ask(); err == nil || errors.Is(err, errOpen) {
+		if err := ask(); err == nil || errors.Is(err, breaker.ErrOpen) {
 			t.Fatalf("question %d = %v", i, err)
 		}
 	}
 	asked := a.asked.Load()
-	if err := ask(); !errors.Is(err, errOpen) || a.asked.Load() != asked {
+	if err := ask(); !errors.Is(err, breaker.ErrOpen) || a.asked.Load() != asked {
 		t.Errorf("behind an open breaker = %v, asked %d times", err, a.asked.Load()-asked)
 	}
 	if v.Ping(t.Context()) == nil {
@@ -266,10 +267,10 @@ func TestTheBreaker(t *testing.T) {
 	if err := v.Ping(t.Context()); err != nil { // else nobody would come to probe
 		t.Errorf("after the pause: %v", err)
 	}
-	if err := ask(); err == nil || errors.Is(err, errOpen) || a.asked.Load() != asked+1 {
+	if err := ask(); err == nil || errors.Is(err, breaker.ErrOpen) || a.asked.Load() != asked+1 {
 		t.Errorf("the probe = %v, asked %d times, want once", err, a.asked.Load()-asked)
 	}
-	if err := ask(); !errors.Is(err, errOpen) {
+	if err := ask(); !errors.Is(err, breaker.ErrOpen) {
 		t.Errorf("behind a probe that failed = %v", err)
 	}
 	now = now.Add(time.Minute)
@@ -292,33 +293,12 @@ func TestNoClientOpensTheBreaker(t *testing.T) {
 	v := a.open(t, func(o *Options) { o.Failures, o.OpenFor = 2, time.Minute })
 	for _, status := range []int{400, 404, 413, 422, 302, 500, 500, 500} {
 		a.answer(status, "")
-		if _, err := v.Verify(t.Context(), authntest.WithBearer(adaToken)); err == nil || errors.Is(err, errOpen) {
+		if _, err := v.Verify(t.Context(), authntest.WithBearer(adaToken)); err == nil || errors.Is(err, breaker.ErrOpen) {
 			t.Errorf("after %d: %v, want an error that names the status", status, err)
 		}
 	}
 	if err := v.Ping(t.Context()); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestOneProbeAtATime(t *testing.T) {
-	b := breaker{limit: 1, pause: time.Minute}
-	now := time.Now()
-	b.enter(now)
-	b.leave(now, failed)
-	now = now.Add(time.Minute)
-	if !b.enter(now) || b.enter(now) {
-		t.Error("not one probe")
-	}
-	b.leave(now, unknown) // whoever probed gave up
-	if !b.enter(now) {
-		t.Error("no other probe follows one that was given up")
-	}
-	b.leave(now, answered)
-	for range 2 {
-		if !b.enter(now) || b.open(now) {
-			t.Error("an answer does not close it")
-		}
 	}
 }
 

@@ -13,13 +13,14 @@ var floors = []struct{ pkg, may string }{
 	{"broker/subject", ""},
 	{"broker/brokertest", "broker broker/subject"},
 	{"broker", "broker/subject"},
-	{"authn", "broker/subject"},
+	{"authn", "authn/breaker broker/subject"},
+	{"authn/breaker", ""},
 	{"authn/token", "authn authn/django broker/subject"},
 	{"authn/ticket", "authn authn/django broker/subject"},
 	{"authn/django/pickle", ""},
-	{"authn/django/cache", "authn/django/pickle"},
-	{"authn/django", "authn authn/django/cache authn/django/pickle broker/subject"},
-	{"authn/…", "authn broker/subject"},
+	{"authn/django/cache", "authn/breaker authn/django/pickle"},
+	{"authn/django", "authn authn/breaker authn/django/cache authn/django/pickle broker/subject"},
+	{"authn/…", "authn authn/breaker broker/subject"},
 	{"server/wire", ""},
 	{"server/ws", ""},
 	{"server/proxyproto", ""},
@@ -65,7 +66,7 @@ var thirdParties = []struct{ library, by string }{
 
 // leafOnly are packages that import the standard library and nothing else, but for the one library given.
 var leafOnly = map[string]string{
-	"authn/django/pickle": "", "broker/subject": "", "server/wire": "", "server/pack": "", "server/proxyproto": "", "server/ws": "github.com/gobwas/",
+	"authn/breaker": "", "authn/django/pickle": "", "broker/subject": "", "server/wire": "", "server/pack": "", "server/proxyproto": "", "server/ws": "github.com/gobwas/",
 }
 
 func TestPackagesImportOnlyWhatTheirFloorAllows(t *testing.T) {
