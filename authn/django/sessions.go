@@ -50,8 +50,12 @@ func openSessions(o *Options, db *database, log *slog.Logger) (sessions, error) 
 	if strings.HasPrefix(o.Cache, cacheTable) {
 		c.cache = tableCache{db}
 	} else {
+		co := cache.Options{Address: o.Cache, Conns: o.CacheConns, Timeout: o.CacheTimeout}
+		if o.Engine == EngineCache { // cached_db does without, and says so itself
+			co.Log = log
+		}
 		var err error
-		if c.cache, err = cache.Open(cache.Options{Address: o.Cache, Conns: o.CacheConns, Timeout: o.CacheTimeout}); err != nil {
+		if c.cache, err = cache.Open(co); err != nil {
 			return nil, fmt.Errorf("authn.django.cache: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 	"time"
@@ -42,6 +43,8 @@ type Options struct {
 	Conns int
 	// Timeout bounds one call. 0 = the caller's ctx alone.
 	Timeout time.Duration
+	// Log hears when a server falls silent and when it answers again. May be nil.
+	Log *slog.Logger
 }
 
 // Open makes a Cache. It connects when first asked.

@@ -11,12 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/gatecast/gatecast/authn/breaker"
 	"github.com/gatecast/gatecast/authn/django/pickle"
 	"github.com/gatecast/gatecast/authn/django/servertest"
 )
@@ -423,6 +425,112 @@ func TestADeadServerCostsItsTimeout(t *testing.T) {
 		if _, err := c.Get(ctx, "a"); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: Get = %v, want it cancelled", scheme, err)
 		}
+	}
+}
+
+// A server that hangs costs the first callers their time, and no others: they are told at once, by whom nothing is asked. Then one finds out that it answers again.
+func TestAServerThatHangsIsLeftAlone(t *testing.T) {
+	for scheme, answer := range map[string]string{"redis": "$1\r\nx\r\n:-1\r\n", "memcached": "VA 1 f0 t-1 ka\r\nx\r\nMN\r\n"} {
+		t.Run(scheme, func(t *testing.T) {
+			var asked atomic.Int32
+			var hang atomic.Bool
+			addr := fake(t, func(c net.Conn) {
+				for buf := make([]byte, 1000); ; {
+					if n, err := c.Read(buf); err != nil {
+						return
+					} else if asked.Add(1); hang.Load() {
+						continue
+					} else if strings.Contains(string(buf[:n]), "PING") {
+						c.Write([]byte("+PONG\r\n"))
+					} else {
+						c.Write([]byte(answer))
+					}
+				}
+			})
+			c := open(t, scheme+"://"+addr, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+			now := time.Now()
+			for _, p := range pools(c) {
+				p.breaker.Now = func() time.Time { return now }
+			}
+			get := func() error {
+				_, err := c.Get(t.Context(), "a")
+				return err
+			}
+			if err := get(); err != nil {
+				t.Fatal(err)
+			}
+			hang.Store(true)
+			var first sync.WaitGroup
+			for range 8 {
+				first.Go(func() {
+					if err := get(); err == nil || errors.Is(err, breaker.ErrOpen) {
+						t.Errorf("Get of those that are first = %v, want that there was no answer", err)
+					}
+				})
+			}
+			first.Wait()
+			before := asked.Load()
+			for range 100 {
+				if err := get(); !errors.Is(err, breaker.ErrOpen) {
+					t.Fatalf("Get of those that come after = %v", err)
+				}
+			}
+			if err := c.Ping(t.Context()); !errors.Is(err, breaker.ErrOpen) || asked.Load() != before {
+				t.Errorf("Ping = %v, and it was asked %d times", err, asked.Load()-before)
+			}
+			now = now.Add(silentPause)
+			hang.Store(false)
+			for range 10 {
+				if err := get(); err != nil {
+					t.Errorf("Get when it answers again = %v", err)
+				}
+			}
+			if err := c.Ping(t.Context()); scheme == "redis" && err != nil {
+				t.Errorf("Ping when it answers again = %v", err)
+			}
+		})
+	}
+}
+
+func pools(c Cache) (all []*pool) {
+	switch c := c.(type) {
+	case *redisCache:
+		all = append(all, c.pool)
+	case *memcachedCache:
+		for _, s := range c.servers {
+			all = append(all, s.pool)
+		}
+	}
+	return all
+}
+
+// One of several servers that hangs takes no others with it.
+func TestOnlyTheServerThatHangsIsLeftAlone(t *testing.T) {
+	hangs := fake(t, func(c net.Conn) { c.Read(make([]byte, 1<<20)); c.Read(make([]byte, 1)) })
+	answers := fake(t, func(c net.Conn) {
+		for buf := make([]byte, 1000); ; {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+			c.Write([]byte("MN\r\n"))
+		}
+	})
+	c := open(t, "memcached://"+hangs+","+answers, func(o *Options) { o.Timeout = 20 * time.Millisecond }).(*memcachedCache)
+	failed, answered := 0, 0
+	for i := range 200 {
+		key := fmt.Sprint("key", i)
+		_, err := c.Get(t.Context(), key)
+		switch at := c.hash(c.names, key); {
+		case at == 1 && err != nil:
+			t.Fatalf("Get from the server that answers = %v", err)
+		case at == 1:
+			answered++
+		case errors.Is(err, breaker.ErrOpen):
+			failed++
+		}
+	}
+	if failed == 0 || answered == 0 {
+		t.Errorf("%d were sent away at once and %d were answered, want some of each", failed, answered)
 	}
 }
 

@@ -79,7 +79,7 @@ func openMemcached(a *memcachedAddress, o Options) Cache {
 		} else if i := strings.LastIndexByte(where, ':'); strings.Contains(where[:i], ":") {
 			target = net.JoinHostPort(strings.Trim(where[:i], "[]"), where[i+1:])
 		}
-		m.servers = append(m.servers, &memcachedServer{pool: newPool(o.Conns, o.Timeout, func(ctx context.Context) (*conn, error) {
+		m.servers = append(m.servers, &memcachedServer{pool: newPool(o, func(ctx context.Context) (*conn, error) {
 			var d net.Dialer
 			raw, err := d.DialContext(ctx, network, target)
 			if err != nil {

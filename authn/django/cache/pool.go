@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/gatecast/gatecast/authn/breaker"
 )
 
 // pool holds the connections to one server.
@@ -17,6 +19,7 @@ type pool struct {
 	dial    func(ctx context.Context) (*conn, error)
 	timeout time.Duration
 	slots   chan struct{} // one for each connection in use; never closed
+	breaker *breaker.Breaker
 
 	mu     sync.Mutex // guards what follows
 	idle   []*conn
@@ -36,15 +39,28 @@ const maxIdle = time.Minute
 
 var errClosed = errors.New("the cache is closed")
 
-func newPool(conns int, timeout time.Duration, dial func(ctx context.Context) (*conn, error)) *pool {
-	return &pool{dial: dial, timeout: timeout, slots: make(chan struct{}, max(conns, 1))}
+// A server that hangs is left alone after so many calls in a row, and for so long (docs/adr/0031).
+const (
+	silentLimit = 5
+	silentPause = time.Second
+)
+
+func newPool(o Options, dial func(ctx context.Context) (*conn, error)) *pool {
+	return &pool{
+		dial: dial, timeout: o.Timeout, slots: make(chan struct{}, max(o.Conns, 1)),
+		breaker: &breaker.Breaker{Name: "the site's cache", Limit: silentLimit, Pause: silentPause, Log: o.Log},
+	}
 }
 
 func newConn(c net.Conn) *conn { return &conn{Conn: c, r: bufio.NewReader(c), w: bufio.NewWriter(c)} }
 
 // do runs talk on a connection. If it fails the connection is closed; if the connection had lain idle, talk is run once more on a new one, for
-// the server may have gone and come back. talk only reads, so that twice is as good as once.
+// the server may have gone and come back. talk only reads, so that twice is as good as once. A server that is being left alone is not called.
 func (p *pool) do(ctx context.Context, talk func(c *conn) error) error {
+	return p.breaker.Ask(ctx, func() error { return p.call(ctx, talk) })
+}
+
+func (p *pool) call(ctx context.Context, talk func(c *conn) error) error {
 	if p.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.timeout)

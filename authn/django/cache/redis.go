@@ -116,7 +116,7 @@ func openRedis(a *redisAddress, o Options) (Cache, error) {
 			r.tls.Certificates = []tls.Certificate{pair}
 		}
 	}
-	r.pool = newPool(o.Conns, o.Timeout, r.dial)
+	r.pool = newPool(o, r.dial)
 	return r, nil
 }
 
