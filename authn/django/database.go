@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatecast/gatecast/authn/breaker"
 )
 
 // database reads the site's tables. It holds a fixed number of connections and writes nothing.
@@ -22,6 +24,8 @@ type database struct {
 	zone    *time.Location // of the times in the session table
 	timeout time.Duration  // of one query; 0 = the caller's alone
 	log     *slog.Logger
+
+	breakers struct{ session, user, cached *breaker.Breaker } // of what logins ask for
 
 	queries atomic.Pointer[queries] // nil until the tables have been looked at, and when they turn out to have changed
 
@@ -107,6 +111,7 @@ func connect(o *Options, log *slog.Logger, oneTrip bool) (*database, error) {
 		return nil, fmt.Errorf("authn.django.database: %w", err)
 	}
 	d := &database{opts: o, timeout: o.QueryTimeout, log: log, zone: time.UTC, looking: make(chan struct{}, 1)}
+	d.breakers.session, d.breakers.user, d.breakers.cached = newBreaker("sessions", log), newBreaker("users", log), newBreaker("the cache's table", log)
 	switch {
 	case address.path != "":
 		d.db, d.dialect, err = openSQLite(address.path)
@@ -153,7 +158,11 @@ func (d *database) limit(ctx context.Context, timeout time.Duration) (context.Co
 	return context.WithTimeout(ctx, timeout)
 }
 
+// ping says what is left alone without asking, and asks otherwise.
 func (d *database) ping(ctx context.Context) error {
+	if err := errors.Join(d.breakers.session.Check(), d.breakers.user.Check(), d.breakers.cached.Check()); err != nil {
+		return err
+	}
 	q, err := d.prepare(ctx)
 	if err != nil {
 		return err
@@ -207,7 +216,15 @@ func (d *database) instant(w time.Time) time.Time {
 const wallLayout = "2006-01-02 15:04:05.999999"
 
 // session reads one row; nil if there is none.
-func (d *database) session(ctx context.Context, key string) (*sessionRow, error) {
+func (d *database) session(ctx context.Context, key string) (row *sessionRow, err error) {
+	err = d.breakers.session.Ask(ctx, func() error {
+		row, err = d.readSession(ctx, key)
+		return err
+	})
+	return row, err
+}
+
+func (d *database) readSession(ctx context.Context, key string) (*sessionRow, error) {
 	q, err := d.prepare(ctx)
 	if err != nil {
 		return nil, err
@@ -241,7 +258,7 @@ func (d *database) sessions(ctx context.Context, keys []string) (map[string]*ses
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := d.limit(ctx, sweepTimeout(d.timeout))
+	ctx, cancel := d.limit(ctx, d.sweepTime(d.breakers.session))
 	defer cancel()
 	query, args, err := d.dialect.many(q.sessions, keys, idText)
 	if err != nil {
@@ -264,11 +281,25 @@ func (d *database) sessions(ctx context.Context, keys []string) (map[string]*ses
 	if err := rows.Err(); err != nil {
 		return nil, d.failed("read sessions", err)
 	}
+	d.breakers.session.Answered()
 	return found, nil
 }
 
 // user reads one user; nil if there is none, also when id cannot be a primary key of this table, or is one in another spelling.
-func (d *database) user(ctx context.Context, id string) (*userRow, error) {
+func (d *database) user(ctx context.Context, id string) (row *userRow, err error) {
+	if q := d.queries.Load(); q != nil {
+		if _, ok := normalID(id, q.schema.id); !ok { // the database is not asked, which is no answer
+			return nil, nil
+		}
+	}
+	err = d.breakers.user.Ask(ctx, func() error {
+		row, err = d.readUser(ctx, id)
+		return err
+	})
+	return row, err
+}
+
+func (d *database) readUser(ctx context.Context, id string) (*userRow, error) {
 	q, err := d.prepare(ctx)
 	if err != nil {
 		return nil, err
@@ -299,7 +330,7 @@ func (d *database) users(ctx context.Context, ids []string) (map[string]*userRow
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := d.limit(ctx, sweepTimeout(d.timeout))
+	ctx, cancel := d.limit(ctx, d.sweepTime(d.breakers.user))
 	defer cancel()
 	asked := make(map[string][]string, len(ids)) // by normal form
 	keys := make([]string, 0, len(ids))
@@ -343,6 +374,7 @@ func (d *database) users(ctx context.Context, ids []string) (map[string]*userRow
 	if err := rows.Err(); err != nil {
 		return nil, d.failed("read users", err)
 	}
+	d.breakers.user.Answered()
 	return found, nil
 }
 

@@ -52,7 +52,8 @@ type tap struct {
 	pooled bool // make up the key at connect, as a pooler does
 
 	mu    sync.Mutex
-	named int // guarded by mu: Parse messages with a name
+	named int // guarded by mu, as is the next: Parse messages with a name
+	asked int // connections begun, and statements sent
 }
 
 func newTap(t *testing.T, target string, pooled bool) *tap {
@@ -98,6 +99,12 @@ func (p *tap) copy(to, from net.Conn, client bool) {
 		if _, err := io.ReadFull(from, body); err != nil {
 			return
 		}
+		const cancel = 80877102                                                                                           // CancelRequest, of a connection of its own
+		if client && (first && binary.BigEndian.Uint32(body) != cancel || !first && (head[0] == 'B' || head[0] == 'Q')) { // Bind, Query
+			p.mu.Lock()
+			p.asked++
+			p.mu.Unlock()
+		}
 		switch {
 		case client && !first && head[0] == 'P' && !bytes.HasPrefix(body, []byte{0}):
 			p.mu.Lock()
@@ -116,6 +123,13 @@ func (p *tap) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.named
+}
+
+// questions counts what the server was troubled with: connections, and statements.
+func (p *tap) questions() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
 }
 
 // A prepared statement must give the types that it gave before; PostgreSQL says so once, and it is prepared again.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/authn/breaker"
 )
 
 // Rows runs the SQL rules of [[grants]] in a site's database, on connections of its own, as many as database_conns. All methods may be called
@@ -27,6 +28,7 @@ type Rows struct {
 	plans    map[authn.QueryKey]*plan   // of queries that were tried; guarded by mu, as are all below
 	failures map[authn.QueryKey]failure // of the last look, of queries without a plan
 	queries  []*authn.Query             // that are in use, for Ping
+	breakers map[authn.QueryKey]*breaker.Breaker
 }
 
 // failure is why a query could not be tried.
@@ -58,7 +60,8 @@ func OpenRows(ctx context.Context, o Options, log *slog.Logger, queries ...*auth
 	if err := o.ValidateUsers(); err != nil {
 		return nil, err
 	}
-	r := &Rows{opts: o, looking: make(chan struct{}, 1), plans: make(map[authn.QueryKey]*plan), failures: make(map[authn.QueryKey]failure)}
+	r := &Rows{opts: o, looking: make(chan struct{}, 1), plans: make(map[authn.QueryKey]*plan), failures: make(map[authn.QueryKey]failure),
+		breakers: make(map[authn.QueryKey]*breaker.Breaker)}
 	var err error
 	if r.db, err = connect(&r.opts, log, false); err != nil {
 		return nil, err
@@ -106,9 +109,11 @@ func (r *Rows) Use(queries ...*authn.Query) {
 	}
 	maps.DeleteFunc(r.plans, func(key authn.QueryKey, _ *plan) bool { return !used[key] })
 	maps.DeleteFunc(r.failures, func(key authn.QueryKey, _ failure) bool { return !used[key] })
+	maps.DeleteFunc(r.breakers, func(key authn.QueryKey, _ *breaker.Breaker) bool { return !used[key] })
 }
 
-// Ping implements authn.Pinger: it tries what was not tried yet, and asks the database for an answer. A database that no query in use is for is not asked.
+// Ping implements authn.Pinger: it tries what was not tried yet, and asks the database for an answer, also while a query is left alone: the node is good for
+// those whose rules need others. A database that no query in use is for is not asked.
 func (r *Rows) Ping(ctx context.Context) error {
 	r.mu.Lock()
 	queries := r.queries
@@ -130,18 +135,38 @@ func (r *Rows) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Rows implements authn.RowSource for the queries of this site. Who cannot be one of its users has no rows.
-func (r *Rows) Rows(ctx context.Context, q *authn.Query, user string) ([]string, error) {
+// Rows implements authn.RowSource for the queries of this site. Who cannot be one of its users has no rows. A query that was not answered again and again is
+// left alone for a moment; others are asked.
+func (r *Rows) Rows(ctx context.Context, q *authn.Query, user string) (values []string, err error) {
+	if p, _ := r.planned(q); p != nil {
+		if _, ok := r.key(p, user); !ok { // the database is not asked, which is no answer
+			return nil, nil
+		}
+	}
+	err = r.breaker(q).Ask(ctx, func() error {
+		values, err = r.ask(ctx, q, user)
+		return err
+	})
+	return values, err
+}
+
+func (r *Rows) breaker(q *authn.Query) *breaker.Breaker {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.breakers[q.Key()]
+	if b == nil {
+		b = newBreaker("rows of an SQL rule", r.db.log)
+		r.breakers[q.Key()] = b
+	}
+	return b
+}
+
+func (r *Rows) ask(ctx context.Context, q *authn.Query, user string) ([]string, error) {
 	p, err := r.plan(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	key, ok := strings.CutPrefix(user, r.opts.UserPrefix)
-	if ok {
-		spelling := key
-		key, ok = normalID(key, p.id)
-		ok = ok && spelled(key, p.id) == spelling // another one is another user for Gatecast: "007" must not have what 7 may
-	}
+	key, ok := r.key(p, user)
 	if !ok {
 		return nil, nil
 	}
@@ -158,6 +183,16 @@ func (r *Rows) Rows(ctx context.Context, q *authn.Query, user string) ([]string,
 		r.mu.Unlock()
 	}
 	return values, err
+}
+
+// key is a user's primary key. ok is false for who cannot be a user of this site.
+func (r *Rows) key(p *plan, user string) (key string, ok bool) {
+	spelling, ok := strings.CutPrefix(user, r.opts.UserPrefix)
+	if !ok {
+		return "", false
+	}
+	key, ok = normalID(spelling, p.id)
+	return key, ok && spelled(key, p.id) == spelling // another one is another user for Gatecast: "007" must not have what 7 may
 }
 
 // plan gives how a query is sent, and tries it the first time: as nobody, so that a missing table, column or right is found at start.

@@ -14,13 +14,28 @@ import (
 // tableCache reads a DatabaseCache (django/core/cache/backends/db.py): a table of the site's database with the base64 of pickles.
 type tableCache struct{ db *database }
 
-// Get implements cache.Cache.
-func (t tableCache) Get(ctx context.Context, keys ...string) (map[string]cache.Entry, error) {
+// Get implements cache.Cache. One key is a login's.
+func (t tableCache) Get(ctx context.Context, keys ...string) (found map[string]cache.Entry, err error) {
+	b := t.db.breakers.cached
+	if len(keys) > 1 {
+		if found, err = t.read(ctx, t.db.sweepTime(b), keys); err == nil {
+			b.Answered()
+		}
+		return found, err
+	}
+	err = b.Ask(ctx, func() error {
+		found, err = t.read(ctx, t.db.timeout, keys)
+		return err
+	})
+	return found, err
+}
+
+func (t tableCache) read(ctx context.Context, timeout time.Duration, keys []string) (map[string]cache.Entry, error) {
 	q, err := t.db.prepare(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := t.db.limit(ctx, sweepTimeout(t.db.timeout))
+	ctx, cancel := t.db.limit(ctx, timeout)
 	defer cancel()
 	query, args, err := t.db.dialect.many(q.cache, keys, idText)
 	if err != nil {

@@ -13,16 +13,18 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/authn/breaker"
 	"github.com/gatecast/gatecast/broker/subject"
 )
 
 // Users reads the users of a Django site for verifiers of other credentials than sessions, and the tables that say whose a token is. All
 // methods may be called concurrently. It writes nothing.
 type Users struct {
-	opts   Options
-	db     *database
-	tables []TokenTable
-	looked atomic.Bool // the token tables were looked at since they last turned out to have changed
+	opts     Options
+	db       *database
+	tables   []TokenTable
+	breakers map[string]*breaker.Breaker // by name of a token table; static
+	looked   atomic.Bool                 // the token tables were looked at since they last turned out to have changed
 }
 
 // TokenTable is a table of the site with a row for each token. The columns are trusted to be names: they come from code, not from config.
@@ -50,7 +52,10 @@ func OpenUsers(ctx context.Context, o Options, log *slog.Logger, tables ...Token
 		return nil, err
 	}
 	o.Attributes = slices.Clone(o.Attributes)
-	u := &Users{opts: o, tables: tables}
+	u := &Users{opts: o, tables: tables, breakers: make(map[string]*breaker.Breaker, len(tables))}
+	for _, t := range tables {
+		u.breakers[t.Name] = newBreaker(t.Name, log)
+	}
 	var err error
 	if u.db, err = openDatabase(ctx, &u.opts, log); err != nil {
 		return nil, err
@@ -72,8 +77,13 @@ func (o *Options) ValidateUsers() error {
 // Close closes the connections to the database. No other call may follow.
 func (u *Users) Close() error { return u.db.close() }
 
-// Ping asks the database for an answer.
+// Ping asks the database for an answer, unless a part of it is being left alone.
 func (u *Users) Ping(ctx context.Context) error {
+	for _, b := range u.breakers {
+		if err := b.Check(); err != nil {
+			return err
+		}
+	}
 	if err := u.look(ctx); err != nil {
 		return err
 	}
@@ -112,14 +122,26 @@ func (u *Users) look(ctx context.Context) error {
 	return nil
 }
 
-// Tokens returns the rows of t whose lookup column is one of keys, at most Batch of them, in no order. It does not judge them.
-func (u *Users) Tokens(ctx context.Context, t *TokenTable, keys []string) ([]TokenRow, error) {
+// Tokens returns the rows of t whose lookup column is one of keys, at most Batch of them, in no order. It does not judge them. One key is a login's, which is
+// not asked about while the table is being left alone.
+func (u *Users) Tokens(ctx context.Context, t *TokenTable, keys []string) (found []TokenRow, err error) {
+	b := u.breakers[t.Name]
+	if len(keys) > 1 {
+		if found, err = u.tokens(ctx, u.db.sweepTime(b), t, keys); err == nil {
+			b.Answered()
+		}
+		return found, err
+	}
+	err = b.Ask(ctx, func() error {
+		found, err = u.tokens(ctx, u.db.timeout, t, keys)
+		return err
+	})
+	return found, err
+}
+
+func (u *Users) tokens(ctx context.Context, timeout time.Duration, t *TokenTable, keys []string) ([]TokenRow, error) {
 	if err := u.look(ctx); err != nil {
 		return nil, err
-	}
-	timeout := u.db.timeout
-	if len(keys) > 1 {
-		timeout = sweepTimeout(timeout)
 	}
 	ctx, cancel := u.db.limit(ctx, timeout)
 	defer cancel()
@@ -184,11 +206,8 @@ type User struct {
 
 // Find looks up users by primary key, at most Batch of them. Who is not there is not in the answer.
 func (u *Users) Find(ctx context.Context, keys []string) (map[string]*User, error) {
-	q, err := u.db.prepare(ctx)
-	if err != nil {
-		return nil, err
-	}
 	rows := map[string]*userRow{}
+	var err error
 	if len(keys) == 1 {
 		var row *userRow
 		if row, err = u.db.user(ctx, keys[0]); row != nil {
@@ -197,6 +216,10 @@ func (u *Users) Find(ctx context.Context, keys []string) (map[string]*User, erro
 	} else {
 		rows, err = u.db.users(ctx, keys)
 	}
+	if err != nil {
+		return nil, err
+	}
+	q, err := u.db.prepare(ctx) // after the question, which may not be asked
 	if err != nil {
 		return nil, err
 	}

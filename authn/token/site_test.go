@@ -22,6 +22,7 @@ type site struct {
 	pg    bool
 	maria bool
 	dsn   string
+	limit time.Duration // of a query; 0 = the default
 }
 
 func onEveryDatabase(t *testing.T, id string, test func(t *testing.T, s *site)) {
@@ -149,6 +150,9 @@ func (s *site) open(t testing.TB, change ...func(*Options)) *Verifier {
 	o, d := DefaultOptions(), django.DefaultOptions()
 	o.Kinds = []string{KindDRF, KindKnox}
 	d.Database, d.Attributes = s.dsn, []string{"email"}
+	if s.limit > 0 {
+		d.QueryTimeout = s.limit
+	}
 	for _, c := range change {
 		c(&o)
 	}
