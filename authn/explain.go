@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/gatecast/gatecast/authn/breaker"
 )
 
 // Step is one line of an explanation: what a verifier said to a carrier.
@@ -11,7 +13,7 @@ type Step struct {
 	Carrier  Carrier
 	Verifier string // "" where none was asked
 	Outcome  Outcome
-	Reason   string    // of a refusal
+	Reason   string    // of a refusal; of OutcomeUnavailable "left_alone", or none
 	Detail   string    // for people, without secrets
 	Decides  bool      // this line is the answer
 	Identity *Identity // of OutcomeAccepted
@@ -84,6 +86,9 @@ func stepOf(carrier Carrier, verifier string, id *Identity, err error, absent bo
 	return s
 }
 
+// reasonLeftAlone tells logins that were sent away at once from those that waited in vain.
+const reasonLeftAlone = "left_alone"
+
 func outcomeOf(err error) (Outcome, string) {
 	if err == nil {
 		return OutcomeAccepted, ""
@@ -96,6 +101,8 @@ func outcomeOf(err error) (Outcome, string) {
 		return OutcomeNotMine, ""
 	case errors.Is(err, ErrNoLogin), errors.Is(err, ErrLoginLater):
 		return OutcomeNoLogin, ""
+	case errors.Is(err, breaker.ErrOpen):
+		return OutcomeUnavailable, reasonLeftAlone
 	}
 	return OutcomeUnavailable, ""
 }

@@ -20,7 +20,7 @@ type flight struct {
 	err     error
 	again   bool // the answer was overtaken by ForgetUser: ask again
 	waiters int  // guarded by Chain.mu; at 0 the question is cancelled
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 }
 
 // watch is told what is revoked while a lookup or a sweep is under way. Its maps are guarded by Chain.mu and nil at first.
@@ -183,7 +183,7 @@ func (c *Chain) lookupOnce(ctx context.Context, l *link, cred Credential, key ca
 		case <-f.done:
 			return f.id, f.err, f.again
 		case <-ctx.Done():
-			c.leave(key, f)
+			c.leave(key, f, context.Cause(ctx))
 			return nil, ctx.Err(), false
 		}
 	}
@@ -191,16 +191,17 @@ func (c *Chain) lookupOnce(ctx context.Context, l *link, cred Credential, key ca
 	f := &flight{done: make(chan struct{}), waiters: 1}
 	flightCtx := context.WithoutCancel(ctx)
 	if c.opts.Timeout > 0 {
-		flightCtx, f.cancel = context.WithTimeout(flightCtx, c.opts.Timeout)
-	} else {
-		flightCtx, f.cancel = context.WithCancel(flightCtx)
+		var cancel context.CancelFunc
+		flightCtx, cancel = context.WithTimeout(flightCtx, c.opts.Timeout)
+		defer cancel()
 	}
+	flightCtx, f.cancel = context.WithCancelCause(flightCtx)
 	c.stats.CacheMisses++
 	c.flights[key] = f
 	c.watches[&f.watch] = struct{}{}
 	c.mu.Unlock()
 
-	stop := context.AfterFunc(ctx, func() { c.leave(key, f) })
+	stop := context.AfterFunc(ctx, func() { c.leave(key, f, context.Cause(ctx)) })
 	id, err := l.ask(flightCtx, c, cred)
 	if err == nil {
 		id, err = complete(id, l, cred.Carrier)
@@ -209,13 +210,13 @@ func (c *Chain) lookupOnce(ctx context.Context, l *link, cred Credential, key ca
 		id, err = c.withRows(flightCtx, id, false)
 	}
 	stop()
-	f.cancel()
+	f.cancel(nil)
 	c.land(key, f, id, err)
 	return f.id, f.err, f.again
 }
 
-// leave gives up waiting for f. The last one out cancels it.
-func (c *Chain) leave(key cacheKey, f *flight) {
+// leave gives up waiting for f. The last one out cancels it, and says why: a verifier has to tell a login whose time was up from one that went away.
+func (c *Chain) leave(key cacheKey, f *flight, why error) {
 	c.mu.Lock()
 	f.waiters--
 	last := f.waiters == 0
@@ -224,7 +225,7 @@ func (c *Chain) leave(key cacheKey, f *flight) {
 	}
 	c.mu.Unlock()
 	if last {
-		f.cancel()
+		f.cancel(why)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/authn/authntest"
+	"github.com/gatecast/gatecast/authn/breaker"
 )
 
 func hashOf(key string) string {
@@ -263,6 +265,67 @@ func TestAVerifierHasLimitedTime(t *testing.T) {
 			t.Errorf("it took %v, want authn.timeout", took)
 		}
 	})
+}
+
+// A verifier has to tell a login whose time was up from one that went away, also when the login's own time is what ends the question.
+func TestAVerifierHearsWhyItIsCancelled(t *testing.T) {
+	for _, want := range []error{context.DeadlineExceeded, context.Canceled} {
+		synctest.Test(t, func(t *testing.T) {
+			cause := make(chan error, 1)
+			v := hashed(true, func(ctx context.Context, _ string) (*authn.Identity, error) {
+				<-ctx.Done()
+				cause <- context.Cause(ctx)
+				return nil, ctx.Err()
+			})
+			c := newChain(t, func(o *authn.Options) { onlyDjango(o); o.Timeout = 0 }, one(v))
+			ctx, cancel := context.WithCancel(t.Context())
+			if want == context.DeadlineExceeded {
+				ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+			}
+			defer cancel()
+			if want == context.Canceled {
+				go cancel()
+			}
+			if _, err := c.Authenticate(ctx, cookie("a")); err == nil {
+				t.Error("it was accepted")
+			}
+			if got := <-cause; !errors.Is(got, want) {
+				t.Errorf("the verifier is cancelled because of %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// While a verifier leaves a database alone, logins in the cache are good, and those that are sent away are counted apart.
+func TestLeftAloneIsCountedApart(t *testing.T) {
+	b := &breaker.Breaker{Name: "the database", Limit: 1, Pause: time.Hour}
+	down := false
+	v := hashed(true, func(ctx context.Context, key string) (id *authn.Identity, err error) {
+		err = b.Ask(ctx, func() error {
+			if down {
+				return io.EOF
+			}
+			id, err = accept(ctx, key)
+			return err
+		})
+		return id, err
+	})
+	c := newChain(t, onlyDjango, one(v))
+	for _, key := range []string{"known", "first", "second", "third", "known"} {
+		id, err := c.Authenticate(t.Context(), cookie(key))
+		var refused *authn.Refused
+		if (key == "known") != (err == nil && id.ID == "user-known") || errors.As(err, &refused) {
+			t.Errorf("%s = %v, %v", key, id, err)
+		}
+		down = true
+	}
+	got := map[string]uint64{}
+	for _, a := range c.Stats().Answers {
+		got[fmt.Sprint(a.Outcome, " ", a.Reason)] = a.Count
+	}
+	if got["accepted "] != 2 || got["unavailable "] != 1 || got["unavailable left_alone"] != 2 {
+		t.Errorf("Answers = %v", got)
+	}
 }
 
 func TestRevokedSessionsAreRefusedUnread(t *testing.T) {

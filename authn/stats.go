@@ -22,7 +22,7 @@ type Stats struct {
 type Answer struct {
 	Verifier string
 	Outcome  Outcome
-	Reason   string // of a refusal
+	Reason   string // as in Step
 	Count    uint64
 }
 
