@@ -126,7 +126,8 @@ func (n *Node) Metrics() []admin.Metric {
 				emit(float64(a.Other), "other")
 			}},
 
-		{Name: "gatecast_authn_answers_total", Help: "Answers of verifiers by outcome and reason, cached ones included.", Type: admin.Counter,
+		{Name: "gatecast_authn_answers_total", Type: admin.Counter,
+			Help:   "Answers of verifiers by outcome and reason, cached ones included. unavailable has the reason left_alone if nobody was asked because there had been no answers.",
 			Labels: []string{"verifier", "outcome", "reason"}, Collect: func(emit func(float64, ...string)) {
 				for _, a := range n.chain.Stats().Answers {
 					emit(float64(a.Count), a.Verifier, string(a.Outcome), a.Reason)

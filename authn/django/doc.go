@@ -10,6 +10,8 @@
 //	gates.go       what require_session_keys and require_auth_methods ask of it
 //	verify.go      backend allow-list, then the user with groups and permissions (query 2), is_active, password hash
 //
+// A database that hangs, or a table, is left alone for a moment: silence.go.
+//
 // SECRET_KEY is not needed here. Every check uses a key that is derived from it ([DeriveKeys], or manage.py gatecast_keys), so a leaked
 // config of ours cannot sign password resets or CSRF tokens of the site.
 //

@@ -43,7 +43,7 @@ type storm struct {
 
 // TestStorm: everybody comes back at once, to two nodes. The database is asked by as many connections as it is said to be, once for each
 // session and node; what is too much is told when to come back, and comes; in the end all are in. Then the same with a database that
-// stops answering in the middle, and with one that dies: who was looked up before is let in, who was not is told to come back, the nodes
+// stops answering in the middle, and with one that dies: who was looked up before is let in, who was not is told to come back, at once when the first have waited, the nodes
 // say what is wrong, and nobody has to do anything but to bring the database back.
 func TestStorm(t *testing.T) {
 	heavy(t)
@@ -276,6 +276,11 @@ func (s *storm) scans(t *testing.T, good func(int) bool) (now int) {
 	return now
 }
 
+// leftAlone counts logins that were sent away unasked.
+func (s sample) leftAlone() float64 {
+	return s.sum("gatecast_authn_answers_total", "verifier=django", "outcome=unavailable", "reason=left_alone")
+}
+
 // outage is the storm in which the database goes away when the first are in, and comes back when all that can be are.
 func (s *storm) outage(t *testing.T, how string, away, back func(testing.TB)) {
 	fresh := s.logIn(newcomers, how)
@@ -323,6 +328,11 @@ func (s *storm) outage(t *testing.T, how string, away, back func(testing.TB)) {
 		if now.dropped != 0 {
 			t.Errorf("node %s ended %d conns without a word", s.nodes[i].name, now.dropped)
 		}
+		eventually(t, patience, func() string {
+			return "node " + s.nodes[i].name + " has everybody wait for a database that does not answer"
+		}, func() bool {
+			return s.nodes[i].metrics().leftAlone() > before[i].leftAlone()
+		})
 	}
 	back(t)
 	took := waitIn(t, others, len(fresh))
