@@ -10,6 +10,7 @@ import django
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY, logout
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import Group, Permission, User, update_last_login
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
@@ -19,6 +20,7 @@ from django.db.models.signals import post_delete
 from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 import gatecast.django as gc
 from gatecast import Unavailable, session_hash
@@ -79,6 +81,16 @@ def set_password(p):
     p.ada.save()
 
 
+def deactivate(user, **how):
+    user.is_active = False
+    user.save(**how)
+
+
+def reactivate(user):
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    user.save()
+
+
 @pytest.mark.parametrize(
     "change,who",
     [
@@ -86,6 +98,9 @@ def set_password(p):
         (lambda p: User.objects.filter(pk=p.ada.pk).update(is_active=False), ""),  # no signal: the sweep's
         (lambda p: p.ada.save(update_fields=["is_active"]), "ada"),
         (lambda p: p.ada.save(update_fields=["email"]), ""),
+        (lambda p: deactivate(p.ada, update_fields=["email"]), ""),
+        (lambda p: deactivate(p.ada, update_fields=["password"]), "ada"),  # of is_active nothing was saved
+        (lambda p: reactivate(p.ada), "ada"),
         (lambda p: update_last_login(None, p.ada), ""),
         (lambda p: User.objects.create_user("new"), ""),
         (lambda p: p.ada.groups.add(p.editors), ""),  # as she is
@@ -137,13 +152,55 @@ def test_a_user_who_is_deleted(site, people, delete):
     assert told(site) == [("disconnect", {"user": id, "code": 4401, "reason": "user deleted"})]
 
 
+def deactivated(user):
+    return [("disconnect", {"user": str(user.pk), "code": 4401, "reason": "user deactivated"})]
+
+
+@pytest.mark.parametrize("how", [{}, {"update_fields": ["is_active"]}, {"update_fields": ["email", "is_active"]}, {"force_update": True}])
+def test_a_user_who_is_deactivated(site, people, how):
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        deactivate(people.ada, **how)
+        raise ZeroDivisionError
+    with transaction.atomic():
+        deactivate(people.ada, **how)
+        people.ada.save()
+        people.bob.save()
+        assert told(site) == []
+    assert told(site) == deactivated(people.ada) + again(people.bob)
+    people.ada.save(**how)  # who was inactive before has no sockets, and is not looked for in the database
+    assert told(site) == deactivated(people.ada)
+
+
+def test_the_flag_of_a_user_is_not_loaded_to_be_looked_at(site, people):
+    User.objects.filter(pk=people.ada.pk).update(is_active=False)
+    ada = User.objects.only("password").get(pk=people.ada.pk)
+    with CaptureQueriesContext(connection) as queries:
+        ada.save()  # of what was loaded
+    assert told(site) == again(ada) and not [q for q in queries if q["sql"].startswith("SELECT")]
+
+
+@pytest.mark.parametrize("backend", sorted(changes.ALLOW_ALL))
+def test_a_site_that_lets_in_inactive_users(site, people, backend):
+    import_string(backend)
+    with override_settings(AUTHENTICATION_BACKENDS=["django.contrib.auth.backends.ModelBackend", backend]):
+        deactivate(people.ada)
+        assert told(site) == again(people.ada)
+
+
+def test_a_user_model_without_is_active():
+    class Member(AbstractBaseUser):
+        class Meta:
+            abstract = True
+
+    assert not changes.saved_inactive(Member, None) and not changes.saved_inactive(object(), None)
+
+
 def test_a_proxy_of_the_user_model(site, people):
     changes.connect()  # as if it had been there at the start
     ada = Customer.objects.get(pk=people.ada.pk)
-    ada.is_active = False
-    ada.save()
+    deactivate(ada)
     ada.groups.clear()
-    assert told(site) == again(ada) * 2
+    assert told(site) == deactivated(ada) + again(ada)
     id = str(ada.pk)
     ada.delete()
     assert told(site) == [("disconnect", {"user": id, "code": 4401, "reason": "user deleted"})]

@@ -13,6 +13,8 @@ from .commit import MOST, after_commit, revalidate_users
 log = logging.getLogger("gatecast")
 
 UNAUTHORIZED = 4401
+# Backends that let in users who are not active; the nodes know them by the same names.
+ALLOW_ALL = frozenset(["django.contrib.auth.backends.AllowAllUsersModelBackend", "django.contrib.auth.backends.AllowAllUsersRemoteUserBackend"])
 WATCHED = frozenset(["password", "is_active", "is_staff", "is_superuser"])  # by name in save(update_fields=…): update_last_login is no change
 
 
@@ -74,14 +76,30 @@ def user_saved(sender, instance, created=False, raw=False, using=None, update_fi
     """A save of the whole row may have changed anything, and is not compared with what was there: a look too many costs the nodes a query."""
     if created or raw or update_fields is not None and WATCHED.isdisjoint(update_fields):
         return
-    revalidate_users([instance.pk], using)
+    if saved_inactive(instance, update_fields):
+        end_logins(instance, "user deactivated", using)
+    else:
+        revalidate_users([instance.pk], using)
 
 
 @quiet
 def user_deleted(sender, instance, using=None, **_):
+    end_logins(instance, "user deleted", using)
+
+
+def end_logins(user, reason, using):
     """Not revalidate: a login by a token that says everything itself would outlive its user."""
-    user = str(_user_id(instance))
-    after_commit(using, lambda: [("disconnect", {"user": user, "code": UNAUTHORIZED, "reason": "user deleted"})])
+    user_id = str(_user_id(user))
+    after_commit(using, lambda: [("disconnect", {"user": user_id, "code": UNAUTHORIZED, "reason": reason})])
+
+
+def saved_inactive(user, fields):
+    """Whether a save of these fields, or of all, left a user whom Django lets in no more. A field that was not saved may say anything, or cost a query."""
+    from django.conf import settings
+
+    if fields is not None and "is_active" not in fields:
+        return False
+    return not getattr(user, "is_active", True) and ALLOW_ALL.isdisjoint(settings.AUTHENTICATION_BACKENDS)
 
 
 @quiet
