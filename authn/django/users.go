@@ -258,6 +258,30 @@ func (r *userRow) rights() (kind string, perms []string) {
 	return authn.KindUser, r.perms
 }
 
+// Complete gives a login the id, kind, groups, permissions and attributes that the database has for its user, nil if there is none. What only the credential knows
+// stays. A user who is not there or not active is refused. login stays as it is.
+func (u *Users) Complete(login *authn.Identity, user *User) (*authn.Identity, error) {
+	switch {
+	case user == nil:
+		return nil, authn.Refuse(reasonUnknownUser, nil)
+	case !user.Active:
+		return nil, authn.Refuse(reasonInactive, nil)
+	}
+	id := *login
+	id.ID, id.Kind, id.Groups, id.Perms = user.Identity.ID, user.Identity.Kind, user.Identity.Groups, user.Identity.Perms
+	if len(u.opts.Attributes) > 0 {
+		id.Attrs = maps.Clone(login.Attrs)
+		if id.Attrs == nil {
+			id.Attrs = make(map[string][]string)
+		}
+		for _, name := range u.opts.Attributes { // what is NULL now is not what it was
+			delete(id.Attrs, name)
+		}
+		maps.Copy(id.Attrs, user.Identity.Attrs)
+	}
+	return &id, nil
+}
+
 // Compare tells a sweep what became of a login: nothing, or now in its place, with what the chain put into old. old stays as it is: other Conns share it.
 func Compare(old, now *authn.Identity) authn.Recheck {
 	if now.Kind == old.Kind && now.Expires.Equal(old.Expires) && sameSet(now.Groups, old.Groups) && sameSet(now.Perms, old.Perms) &&

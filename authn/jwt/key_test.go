@@ -514,7 +514,7 @@ func TestAReloadReplacesKeys(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		commit, err := v.Prepare(o)
+		commit, err := v.Prepare(t.Context(), o)
 		if err == nil {
 			commit()
 		}

@@ -60,6 +60,15 @@ func (v *Verifier) Make(ctx context.Context, c Claims) (string, error) {
 	if o.UserClaim == "user_id" { // SimpleJWT's own name for it, and it wants this one too
 		claims["token_type"] = "access"
 	}
+	if r.users != nil && o.RevokeTokenClaim != "" {
+		found, err := r.users.Find(ctx, []string{c.User})
+		if err != nil {
+			return "", err
+		}
+		if user := found[c.User]; user != nil { // else it is refused below
+			claims[o.RevokeTokenClaim] = string(passwordSum(user.Password))
+		}
+	}
 	gatecast := make(map[string]any)
 	put := func(key string, list []string) {
 		if len(list) > 0 {
@@ -164,10 +173,7 @@ func (v *Verifier) Inspect(ctx context.Context, token string) Inspection {
 
 // await verifies a token, and waits for its key if that is being fetched.
 func (v *Verifier) await(ctx context.Context, token string) (*authn.Identity, error) {
-	return authn.Await(ctx, func() (*authn.Identity, error) {
-		_, id, err := v.verify(token)
-		return id, err
-	})
+	return authn.Await(ctx, func() (*authn.Identity, error) { return v.login(ctx, token) })
 }
 
 // Algorithms lists what a token may be signed with, for people.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatecast/gatecast/authn/django"
 )
 
 // Options are the section [authn.jwt].
@@ -41,11 +43,20 @@ type Options struct {
 	UserPrefix string `toml:"user_prefix"`
 	// CookieName is the cookie to read tokens from (dj-rest-auth: JWT_AUTH_COOKIE); "" = tokens are not looked for in cookies.
 	CookieName string `toml:"cookie_name"`
+	// Users says whose database has the users of the tokens: "django" is that of [authn.django], "django:shop" that of [authn.django.sites.shop]. A token's user is then looked up at login
+	// and at every revalidation, as SimpleJWT does, by database_conns connections of its own: who is not there or not active is refused, and kind, groups, permissions, attributes and
+	// user_prefix are the site's. The claim user_claim has to hold the primary key (SimpleJWT: USER_ID_FIELD). "" = a token says everything itself, and is believed until it ends.
+	Users string `toml:"users"`
+	// RevokeTokenClaim is the claim that must fit the user's password, so that a new password ends the logins by older tokens. Needs users; "" = not looked at. SimpleJWT with
+	// CHECK_REVOKE_TOKEN: REVOKE_TOKEN_CLAIM, which is "hash_password".
+	RevokeTokenClaim string `toml:"revoke_token_claim"`
 	// Leeway is added to exp, and taken from nbf and iat, for clocks that differ. nbf and iat have 5 s in any case.
 	Leeway time.Duration `toml:"leeway"`
 
 	// Shared says that a later verifier of the chain answers for tokens of other issuers: they are not mine, instead of refused. Who makes the chain sets it.
 	Shared bool `toml:"-"`
+	// Site is the section that Users names. Who makes the chain sets it.
+	Site django.Options `toml:"-"`
 	// BaseDir is the folder of config.toml, for relative paths. config sets it.
 	BaseDir string `toml:"-"`
 }
@@ -92,6 +103,7 @@ func (o *Options) Validate() error {
 	if o.UserClaim == "" {
 		bad(`user_claim is empty; use "sub", or "user_id" for SimpleJWT`)
 	}
+	o.checkUsers(bad)
 	if len(o.UserPrefix) > 64 {
 		bad("user_prefix has %d bytes; at most 64, an id has 128 with it", len(o.UserPrefix))
 	}
@@ -105,6 +117,19 @@ func (o *Options) Validate() error {
 		bad("issuer is empty; with several issuers in authn.chain only the last may be without, for it decides whose a token is")
 	}
 	return errors.Join(errs...)
+}
+
+func (o *Options) checkUsers(bad func(string, ...any)) {
+	kind, site, named := strings.Cut(o.Users, ":")
+	if o.Users != "" && (kind != "django" || named && site == "") {
+		bad(`users = %q is no site; want "django" for [authn.django], or "django:NAME" for [authn.django.sites.NAME]`, o.Users)
+	}
+	if o.Users != "" && o.UserPrefix != "" {
+		bad("user_prefix: with users it is that of the site; take it out here")
+	}
+	if o.RevokeTokenClaim != "" && o.Users == "" {
+		bad(`revoke_token_claim is compared with the password of a user, who is not looked up; set users = "django", or take it out`)
+	}
 }
 
 func (o *Options) checkSecret(bad func(string, ...any)) {

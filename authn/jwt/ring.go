@@ -12,32 +12,35 @@ import (
 	"time"
 
 	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/authn/django"
 )
 
-// Verifier answers for the tokens of one issuer. All methods may be called concurrently; none does I/O. A token whose key is not there is pending while
-// jwks is fetched.
+// Verifier answers for the tokens of one issuer. All methods may be called concurrently; without users none does I/O. A token whose key is not there is pending
+// while jwks is fetched.
 type Verifier struct {
 	log  *slog.Logger
 	now  func() time.Time
 	ring atomic.Pointer[ring] // replaced by a reload
 
 	mu     sync.Mutex
-	grants map[string]*grants // by the claim's text: most users of a site have the same; guarded by mu
+	grants map[string]*grants       // by the claim's text: most users of a site have the same; guarded by mu
+	sites  map[string]*django.Users // by name, see [Verifier.site]; guarded by mu
 }
 
 // ring is the keys with the options they came with. It is not changed after it was made.
 type ring struct {
 	opts       Options
-	algorithms []string // that a token may have
-	fixed      []key    // of secret and public_key
-	remote     *remote  // nil without jwks
+	algorithms []string      // that a token may have
+	fixed      []key         // of secret and public_key
+	remote     *remote       // nil without jwks
+	users      *django.Users // nil: tokens say everything themselves
 }
 
-// Open makes a Verifier of o. With jwks it waits a moment for the first keys; without them it starts all the same and says so. The
-// caller must Close it.
+// Open makes a Verifier of o. With jwks it waits a moment for the first keys; without them, or with a database that does not answer yet, it starts all the same
+// and says so. The caller must Close it.
 func Open(ctx context.Context, o Options, log *slog.Logger) (*Verifier, error) {
-	v := &Verifier{log: log, now: time.Now, grants: make(map[string]*grants)}
-	commit, err := v.Prepare(o)
+	v := &Verifier{log: log, now: time.Now, grants: make(map[string]*grants), sites: make(map[string]*django.Users)}
+	commit, err := v.Prepare(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +55,7 @@ func Open(ctx context.Context, o Options, log *slog.Logger) (*Verifier, error) {
 
 // Prepare reads the keys of o and returns what puts them to use, which cannot fail and must not be called concurrently. Logins that are
 // open stay, but for those by a key that is gone: the next sweep ends them.
-func (v *Verifier) Prepare(o Options) (commit func(), err error) {
+func (v *Verifier) Prepare(ctx context.Context, o Options) (commit func(), err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -81,6 +84,9 @@ func (v *Verifier) Prepare(o Options) (commit func(), err error) {
 			return nil, fmt.Errorf("authn.jwt.%w", err)
 		}
 	}
+	if r.users, err = v.site(ctx, &o); err != nil { // last: it stays open
+		return nil, fmt.Errorf("authn.jwt.users: %w", err)
+	}
 	return func() { v.replace(r, from) }, nil
 }
 
@@ -98,19 +104,30 @@ func (v *Verifier) replace(r *ring, from source) {
 	}
 }
 
-// Close ends the fetching of keys.
+// Close ends the fetching of keys and closes the connections to databases. No other call may follow.
 func (v *Verifier) Close() error {
 	if remote := v.ring.Load().remote; remote != nil {
 		remote.close()
 	}
-	return nil
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var errs []error
+	for _, users := range v.sites {
+		errs = append(errs, users.Close())
+	}
+	return errors.Join(errs...)
 }
 
-// Ping implements authn.Pinger: without any key of jwks nobody can log in.
-func (v *Verifier) Ping(context.Context) error {
-	if remote := v.ring.Load().remote; remote != nil {
-		_, err := remote.current()
-		return err
+// Ping implements authn.Pinger: without any key of jwks, or the users it is to look up, nobody can log in.
+func (v *Verifier) Ping(ctx context.Context) error {
+	r := v.ring.Load()
+	if r.remote != nil {
+		if _, err := r.remote.current(); err != nil {
+			return err
+		}
+	}
+	if r.users != nil {
+		return r.users.Ping(ctx)
 	}
 	return nil
 }
@@ -173,8 +190,8 @@ func signer(keys []*key, verifies func(*key) bool) *key {
 
 var badSignature = authn.Refuse(reasonBadSignature, errors.New("the token was signed with another key than those there are, or changed"))
 
-// recheck tells whether the key with this mark is still there.
-func (r *ring) recheck(mark authn.Secret) error {
+// inUse tells whether the key with this mark is still there.
+func (r *ring) inUse(mark authn.Secret) error {
 	if hasMark(r.fixed, mark) {
 		return nil
 	}

@@ -32,6 +32,8 @@ const (
 	reasonUserClaim    = "bad_user_claim"
 	reasonGrants       = "bad_grants" // the claim gatecast
 	reasonKeyGone      = "key_gone"   // in a sweep: the key that signed it was taken away
+	reasonPassword     = "hash_mismatch"
+	reasonOther        = "other_user" // in a sweep: the site spells the id in another way
 )
 
 const (
@@ -44,7 +46,8 @@ const (
 func (v *Verifier) CookieName() string { return v.ring.Load().opts.CookieName }
 
 // Verify implements authn.Verifier. Whatever looks like a JWT is its own, but for those of other issuers if it is one of several.
-func (v *Verifier) Verify(_ context.Context, c authn.Credential) (*authn.Identity, error) {
+// With users it costs a query.
+func (v *Verifier) Verify(ctx context.Context, c authn.Credential) (*authn.Identity, error) {
 	token := c.Value
 	if c.Carrier == authn.CarrierCookie {
 		name := v.CookieName()
@@ -53,8 +56,7 @@ func (v *Verifier) Verify(_ context.Context, c authn.Credential) (*authn.Identit
 			return nil, authn.ErrNotMine
 		}
 	}
-	_, id, err := v.verify(token)
-	return id, err
+	return v.login(ctx, token)
 }
 
 // looksRight tells whether this looks like a JWT at all (RFC 7519 §7.2): three parts in base64url of which the first is a JSON object
@@ -86,7 +88,7 @@ func base64URL(s string) bool {
 // parser decodes; what a token says is checked by us, with a reason for each.
 var parser = jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithJSONNumber())
 
-// verify checks everything there is to check. The claims are returned also with some errors, once the signature is good.
+// verify checks everything there is to check in a token. The claims are returned also with some errors, once the signature is good.
 func (v *Verifier) verify(token string) (jwt.MapClaims, *authn.Identity, error) {
 	r := v.ring.Load()
 	if !looksRight(token) {
@@ -193,18 +195,22 @@ func (v *Verifier) checkClaims(o *Options, claims jwt.MapClaims) (expires time.T
 }
 
 // Revalidate implements authn.Revalidator: a login ends when the key that signed its token is taken away, by a reload or out of the
-// JWKS. It asks nobody.
-func (v *Verifier) Revalidate(_ context.Context, ids []*authn.Identity) []authn.Recheck {
+// JWKS, and with users when its user is no longer good.
+func (v *Verifier) Revalidate(ctx context.Context, ids []*authn.Identity) []authn.Recheck {
 	r := v.ring.Load()
 	answers := make([]authn.Recheck, len(ids))
 	seen := map[authn.Secret]error{}
 	for i, id := range ids {
-		err, known := seen[id.Ref]
+		mark := id.Ref[:markSize]
+		err, known := seen[mark]
 		if !known {
-			err = r.recheck(id.Ref)
-			seen[id.Ref] = err
+			err = r.inUse(mark)
+			seen[mark] = err
 		}
 		answers[i].Err = err
+	}
+	if r.users != nil {
+		r.sweep(ctx, ids, answers)
 	}
 	return answers
 }

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -416,19 +415,4 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("a ticket of %q: %v", s, err)
 		}
 	})
-}
-
-// With lookup the database has the last word: an attribute that is NULL now is gone.
-func TestLookupTakesAttributesAway(t *testing.T) {
-	v := &Verifier{attrs: []string{"team", "plan"}}
-	ticket := &authn.Identity{ID: "42", Attrs: map[string][]string{"team": {"old"}, "plan": {"pro"}, "room": {"7"}}}
-	user := &django.User{Active: true, Identity: authn.Identity{ID: "42", Attrs: map[string][]string{"plan": {"basic"}}}}
-	id, err := v.look(ticket, user)
-	want := map[string][]string{"plan": {"basic"}, "room": {"7"}}
-	if err != nil || !maps.EqualFunc(id.Attrs, want, slices.Equal) {
-		t.Errorf("%v, %v; want %v", id, err, want)
-	}
-	if len(ticket.Attrs) != 3 {
-		t.Errorf("the ticket's own were changed: %v", ticket.Attrs)
-	}
 }

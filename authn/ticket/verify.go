@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
@@ -22,8 +21,6 @@ const (
 	reasonUsed         = "ticket_used"
 	reasonTooEarly     = "ticket_too_early" // signed before the cluster began, so nobody knows whether it was used
 	reasonRevoked      = "revoked"          // its session was logged out, as an older node knows
-	reasonNoUser       = "unknown_user"     // with lookup
-	reasonInactive     = "inactive"         // with lookup
 )
 
 // leeway is how far the application's clock may be ahead of ours. A login waits for as long, so it is less than authn.timeout usually is.
@@ -35,7 +32,6 @@ type Verifier struct {
 	keys   *django.Tickets
 	prefix string
 	users  *django.Users // nil without lookup
-	attrs  []string      // that the database has the last word on, with lookup
 	ledger *Ledger
 	now    func() time.Time
 }
@@ -46,7 +42,7 @@ func Open(ctx context.Context, o Options, site django.Options, ledger *Ledger, l
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	v := &Verifier{opts: o, prefix: site.UserPrefix, attrs: site.Attributes, ledger: ledger, now: time.Now}
+	v := &Verifier{opts: o, prefix: site.UserPrefix, ledger: ledger, now: time.Now}
 	keys := site.TicketKeys()
 	if o.Key != "" {
 		keys, v.prefix = []string{o.Key}, o.UserPrefix
@@ -162,32 +158,9 @@ func (v *Verifier) read(ctx context.Context, c authn.Credential) (id *authn.Iden
 	id.Ref = authn.Secret(*p.User)
 	found, err := v.users.Find(ctx, []string{*p.User})
 	if err == nil {
-		id, err = v.look(id, found[*p.User])
+		id, err = v.users.Complete(id, found[*p.User])
 	}
 	return id, signed, err
-}
-
-// look gives a login the rights that the database has for its user, nil if there is none. What only the ticket knows stays.
-func (v *Verifier) look(ticket *authn.Identity, user *django.User) (*authn.Identity, error) {
-	switch {
-	case user == nil:
-		return nil, authn.Refuse(reasonNoUser, nil)
-	case !user.Active:
-		return nil, authn.Refuse(reasonInactive, nil)
-	}
-	id := *ticket
-	id.ID, id.Kind, id.Groups, id.Perms = user.Identity.ID, user.Identity.Kind, user.Identity.Groups, user.Identity.Perms
-	if len(v.attrs) > 0 {
-		id.Attrs = maps.Clone(ticket.Attrs)
-		if id.Attrs == nil {
-			id.Attrs = make(map[string][]string)
-		}
-		for _, name := range v.attrs { // what is NULL now is not what it was
-			delete(id.Attrs, name)
-		}
-		maps.Copy(id.Attrs, user.Identity.Attrs)
-	}
-	return &id, nil
 }
 
 // Revalidate implements authn.Revalidator: with lookup one query for a batch of logins, without it everything is still good.
@@ -208,7 +181,7 @@ func (v *Verifier) Revalidate(ctx context.Context, ids []*authn.Identity) []auth
 				answers[done+i].Err = err
 				continue
 			}
-			now, err := v.look(old, found[keys[i]])
+			now, err := v.users.Complete(old, found[keys[i]])
 			if err != nil {
 				answers[done+i].Err = err
 				continue

@@ -125,6 +125,16 @@ func (s *Settings) checkIssuers() {
 			s.failAt(at, fmt.Sprintf("%s: %q has the same one and stands first in authn.chain, so %q would never be asked", at, other, name))
 		}
 		seen[o.Issuer] = name
+		if site, ok := siteOf(o.Users); ok {
+			s.checkUsers(strings.TrimSuffix(at, "issuer")+"users", site)
+		}
+	}
+}
+
+// checkUsers asks that the site is there in which the users of tokens are looked up. That it has a database is its own check.
+func (s *Settings) checkUsers(at, site string) {
+	if _, ok := s.Config.Authn.Site(site); !ok {
+		s.failAt(at, fmt.Sprintf("%s: there is no [authn.django.sites.%s]%s", at, site, Suggest(site, slices.Sorted(maps.Keys(s.Config.Authn.Django.Sites)))))
 	}
 }
 
@@ -157,6 +167,9 @@ func (s *Settings) checkIDs() {
 				continue
 			}
 			prefix = issuer.UserPrefix
+			if site, ok := siteOf(issuer.Users); ok {
+				prefix, people = issuer.Site.UserPrefix, "site "+site
+			}
 		}
 		if !seen[people] {
 			byPrefix[prefix] = append(byPrefix[prefix], name)

@@ -83,6 +83,14 @@ func TestChecksAcrossSections(t *testing.T) {
 		"sql of no site":              {works + rule + "site = \"shp\"\n[authn.django.sites.shop]\n" + django, `grants[0].site: there is no [authn.django.sites.shp]; did you mean "shop"?`, ""},
 		"sql that is no SELECT":       {works + "[[grants]]\nto = \"staff\"\nsql = \"DELETE FROM t WHERE id = {id}\"\ndeny = [\"a\"]", "config.toml:5: grants[0].sql: want one SELECT", ""},
 		"sql with users, no sessions": {"[authn]\nchain = [\"jwt\"]\n" + works + "[authn.django]\ndatabase = \"sqlite://db.sqlite3\"\n" + rule, "", ""},
+		"users of tokens":             {"[authn]\nchain = [\"jwt\"]\n" + works + "users = \"django\"\n[authn.django]\ndatabase = \"sqlite://db.sqlite3\"", "", ""},
+		"users without a database":    {"[authn]\nchain = [\"jwt\"]\n" + works + "users = \"django\"", "authn.django.database is missing", ""},
+		"users of a site":             {"[authn]\nchain = [\"jwt:a\"]\n" + issuer("a", "") + "users = \"django:shop\"\n[authn.django.sites.shop]\ndatabase = \"sqlite://db.sqlite3\"", "", ""},
+		"users of no site":            {"[authn]\nchain = [\"jwt:a\"]\n" + issuer("a", "") + "users = \"django:shp\"\n[authn.django.sites.shop]\ndatabase = \"sqlite://db.sqlite3\"", `config.toml:6: authn.jwt.issuers.a.users: there is no [authn.django.sites.shp]; did you mean "shop"?`, ""},
+		"users of nothing known":      {"[authn]\nchain = [\"jwt\"]\n" + works + "users = \"shop\"", `authn.jwt.users = "shop" is no site; want "django"`, ""},
+		"users beside sessions":       {works + "users = \"django\"\n[authn.django]\n" + django, "", ""},
+		"users with another prefix":   {works + "users = \"django\"\nuser_prefix = \"j:\"\n[authn.django]\n" + django, "authn.jwt.user_prefix: with users it is that of the site", ""},
+		"a password of nobody":        {works + "revoke_token_claim = \"hash_password\"", "authn.jwt.revoke_token_claim is compared with the password of a user", ""},
 		"a site's mistake":            {works + "[authn.django.sites.a]\nengine = \"redis\"\n" + django, "authn.django.sites.a.engine", ""},
 	}
 	for name, tt := range tests {
@@ -97,6 +105,18 @@ func TestChecksAcrossSections(t *testing.T) {
 				t.Errorf("warnings %q, want %q", s.Warnings, tt.warning)
 			}
 		})
+	}
+}
+
+// Sessions and tokens of one site are the same people, so that their ids meet is no reason to warn.
+func TestTheUsersOfTokensAreThoseOfTheirSite(t *testing.T) {
+	s := load(t, works+"users = \"django\"\n[authn.django]\nsession_key = \""+key(1)+"\"\nhash_key = \""+key(2)+"\"\ndatabase = \"sqlite:///srv/db\"\nuser_prefix = \"shop-\"\n")
+	if i := slices.IndexFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "the same ids") }); i >= 0 {
+		t.Errorf("warning: %s", s.Warnings[i])
+	}
+	o, _ := s.Config.Authn.Issuer("jwt")
+	if o.Site.Database != "sqlite:///srv/db" || o.Site.UserPrefix != "shop-" {
+		t.Errorf("the site of the tokens is %q with prefix %q", o.Site.Database, o.Site.UserPrefix)
 	}
 }
 

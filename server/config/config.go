@@ -129,9 +129,18 @@ func (a *Authn) Issuer(verifier string) (o jwt.Options, ok bool) {
 	} else if verifier == "jwt" {
 		o, ok = a.JWT.Options, a.HasJWT()
 	}
+	if site, ok := siteOf(o.Users); ok {
+		o.Site, _ = a.Site(site)
+	}
 	issuers := a.Issuers()
 	o.Shared = ok && slices.Contains(issuers, verifier) && verifier != issuers[len(issuers)-1]
 	return o, ok
+}
+
+// siteOf is the name of the Django site that users of [authn.jwt] names; ok is false if it names none.
+func siteOf(users string) (site string, ok bool) {
+	kind, site, _ := strings.Cut(users, ":")
+	return site, kind == "django"
 }
 
 // Issuers lists the verifiers of authn.chain that read JSON Web Tokens.

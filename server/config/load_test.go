@@ -175,6 +175,19 @@ func TestSecretsMayStandInFiles(t *testing.T) {
 	}
 }
 
+// Commands that do not check the config, such as token check, read the files that it names where the node does.
+func TestPathsAreRelativeToTheConfig(t *testing.T) {
+	path := write(t, works+"users = \"django:shop\"\n[authn.django.sites.shop]\ndatabase = \"sqlite://db.sqlite3\"\n")
+	s, err := Read(Input{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, _ := s.Config.Authn.Issuer("jwt")
+	if want := filepath.Dir(path); o.BaseDir != want || o.Site.BaseDir != want || s.Config.Authn.Webhook.BaseDir != want {
+		t.Errorf("files are looked for in %q, %q and %q, want %q", o.BaseDir, o.Site.BaseDir, s.Config.Authn.Webhook.BaseDir, want)
+	}
+}
+
 func TestPrintHidesSecrets(t *testing.T) {
 	s := load(t, works+"[[admin.keys]]\nkey = \"hush-hush-0123456789\"\nrole = \"read\"\n[authn.webhook]\nurl = \"https://app.example/who?key=query-secret&x=1\"\n",
 		"GATECAST_BROKER_CLUSTER_TOKEN=also-secret-0123456789")

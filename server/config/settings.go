@@ -103,7 +103,6 @@ func Load(in Input) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.locate()
 	s.applyDev()
 	s.validate()
 	s.check()
@@ -131,6 +130,7 @@ func Read(in Input) (*Settings, error) {
 	if err := s.err(); err != nil {
 		return nil, err
 	}
+	s.locate()
 	return s, nil
 }
 

@@ -91,13 +91,17 @@ func (s *Settings) validateSite(name string, o *django.Options) error {
 	return o.Validate()
 }
 
-// usersOnly tells that the site is there for its users alone: its tokens or tickets are in the chain, or rules of [[grants]] ask its database; its sessions
-// are not in the chain.
+// usersOnly tells that the site is there for its users alone: its tokens or tickets are in the chain, or JSON Web Tokens for its users, or rules of [[grants]] ask
+// its database; its sessions are not in the chain.
 func (s *Settings) usersOnly(site string) bool {
 	chain := s.Config.Authn.Chain
 	o, _ := s.Config.Authn.Tickets(site)
 	return !slices.Contains(chain, ofSite("django", site)) &&
 		(slices.Contains(chain, ofSite("token", site)) || o.Lookup && slices.Contains(chain, ofSite("ticket", site)) ||
+			slices.ContainsFunc(s.Config.Authn.Issuers(), func(name string) bool {
+				o, _ := s.Config.Authn.Issuer(name)
+				return o.Users == ofSite("django", site)
+			}) ||
 			slices.ContainsFunc(s.Config.Grants, func(r authn.Rule) bool { return r.SQL != "" && r.Site == site }))
 }
 

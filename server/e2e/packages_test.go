@@ -1,9 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
-	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,7 +35,7 @@ func testPackages(t *testing.T, r release) {
 		"broker.listen": nats, "authn.chain": []string{"django", "django:otp", "django:mfa", "token", "jwt"}, "authn.carriers": []string{"cookie", "header"},
 		"authn.revalidate": "1s", "authn.cache_ttl": "30s",
 		"authn.token.kinds": []string{"drf", "knox"}, "authn.token.knox_version": knox,
-		"authn.jwt.secret": siteJWTKey, "authn.jwt.user_claim": "user_id",
+		"authn.jwt.secret": siteJWTKey, "authn.jwt.user_claim": "user_id", "authn.jwt.users": "django", "authn.jwt.revoke_token_claim": "hash_password",
 		// The same sessions under other cookies, where a second step is asked for.
 		"authn.django.sites.otp.require_session_keys": []string{"otp_device_id"}, "authn.django.sites.mfa.require_auth_methods": []string{"mfa"},
 	}
@@ -140,25 +137,21 @@ func testPackages(t *testing.T, r release) {
 
 	t.Run("SimpleJWT", func(t *testing.T) {
 		id := s.create("jan", password, nil)
-		post := func(path string, form url.Values) (access, refresh string) {
-			res, err := adminClient.PostForm("http://"+s.addr+path, form)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
-			body, err := io.ReadAll(res.Body)
-			var tokens struct{ Access, Refresh string }
-			if err != nil || res.StatusCode != http.StatusOK || json.Unmarshal(body, &tokens) != nil {
-				t.Fatalf("POST %s: %d %v %s", path, res.StatusCode, err, body)
-			}
-			return tokens.Access, tokens.Refresh
-		}
-		access, refresh := post("/jwt/", url.Values{"username": {"jan"}, "password": {password}})
+		access, refresh := s.jwt(t, "/jwt/", url.Values{"username": {"jan"}, "password": {password}})
 		wantUser(t, n, access, id).leave()
-		again, _ := post("/jwt/refresh/", url.Values{"refresh": {refresh}})
+		again, _ := s.jwt(t, "/jwt/refresh/", url.Values{"refresh": {refresh}})
 		wantUser(t, n, again, id).leave()
 		wantReason(t, n, refresh, "bad_token_type")
 		wantReason(t, n, access[:len(access)-4]+"AAAA", "bad_signature")
+		open := wantUser(t, n, again, id)
+		s.people.do(map[string]any{"do": "password", "username": "jan", "password": "another-" + password})
+		open.wantClosed(4401)
+		wantReason(t, n, again, "hash_mismatch")
+		another := s.jwtOf(t, "jan", "another-"+password)
+		open = wantUser(t, n, another, id)
+		s.people.do(map[string]any{"do": "set", "username": "jan", "is_active": false})
+		open.wantClosed(4401)
+		wantReason(t, n, another, "inactive")
 	})
 
 	for _, kind := range []string{"drf", "knox"} {

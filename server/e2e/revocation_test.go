@@ -33,10 +33,12 @@ var revocationConf = conf{
 func TestRevocation(t *testing.T) {
 	heavy(t)
 	t.Parallel()
-	p := newPair(t, siteOptions{release: releases[len(releases)-1], postgres: pgtest.Start(t), atomic: true}, revocationConf)
+	p := newPair(t, siteOptions{release: releases[len(releases)-1], postgres: pgtest.Start(t), atomic: true, apps: "jwt"}, usersConf)
 	t.Run("logout", func(t *testing.T) { testLogouts(t, p) })
 	t.Run("logout that rolls back", func(t *testing.T) { testLogoutRollsBack(t, p) })
 	testChanges(t, p, 40)
+	t.Run("tokens", func(t *testing.T) { testUsersOfTokens(t, p) })
+	t.Run("users that cannot be asked", func(t *testing.T) { testUsersThatCannotBeAsked(t, p) })
 	t.Run("a thousand members", func(t *testing.T) { testThousandMembers(t, p) })
 	t.Run("a node that hangs", func(t *testing.T) { testLogoutAtANodeThatHangs(t, p) })
 }
@@ -45,7 +47,9 @@ func TestRevocation(t *testing.T) {
 func TestRevocationOfOldDjango(t *testing.T) {
 	heavy(t)
 	t.Parallel()
-	testChanges(t, newPair(t, siteOptions{release: djangos[0], customUser: true}, revocationConf), 4)
+	p := newPair(t, siteOptions{release: djangos[0], customUser: true, apps: "jwt"}, usersConf)
+	testChanges(t, p, 4)
+	t.Run("tokens", func(t *testing.T) { testUsersOfTokens(t, p) })
 }
 
 func testChanges(t *testing.T, p *pair, trials int) {

@@ -17,6 +17,7 @@ var floors = []struct{ pkg, may string }{
 	{"authn/breaker", ""},
 	{"authn/token", "authn authn/django broker/subject"},
 	{"authn/ticket", "authn authn/django broker/subject"},
+	{"authn/jwt", "authn authn/django broker/subject"},
 	{"authn/django/pickle", ""},
 	{"authn/django/cache", "authn/breaker authn/django/pickle"},
 	{"authn/django", "authn authn/breaker authn/django/cache authn/django/pickle broker/subject"},

@@ -128,14 +128,14 @@ func (l *login) openTicket(ctx context.Context, a *config.Authn, site string, lo
 }
 
 // prepareKeys reads the keys of the token verifiers again and returns what puts them to use. The chain stays as it is.
-func (l *login) prepareKeys(a *config.Authn) (commit func(), err error) {
+func (l *login) prepareKeys(ctx context.Context, a *config.Authn) (commit func(), err error) {
 	var commits []func()
 	for _, name := range slices.Sorted(maps.Keys(l.jwt)) {
 		o, ok := a.Issuer(name)
 		if !ok { // its section is gone: a change of the chain, which waits for a restart
 			continue
 		}
-		put, err := l.jwt[name].Prepare(o)
+		put, err := l.jwt[name].Prepare(ctx, o)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

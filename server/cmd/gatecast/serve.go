@@ -192,7 +192,7 @@ func (d *daemon) reload() error {
 	if err != nil {
 		return fmt.Errorf("grants: %w", err)
 	}
-	useKeys, err := d.login.prepareKeys(&c.Authn)
+	useKeys, err := d.login.prepareKeys(context.Background(), &c.Authn)
 	if err != nil {
 		return err
 	}

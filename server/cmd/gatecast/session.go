@@ -235,6 +235,9 @@ var errMayNotHear = errors.New("accepted, and may not hear the group")
 
 // printLogin tells who somebody is, what it may, and why it may so with a group if there is one.
 func (c *call) printLogin(s *config.Settings, rules *authn.Rules, id *authn.Identity, group string) error {
+	if o, ok := s.Config.Authn.Issuer(id.Verifier); ok && o.Users != "" {
+		fmt.Fprintf(c.stdout, "  %-10s in %s\n", "looked up", o.Users)
+	}
 	if err := printIdentity(c.stdout, rules, id); err != nil || group == "" {
 		return err
 	}

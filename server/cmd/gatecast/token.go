@@ -208,6 +208,12 @@ func tokenAdvice(reason string, o jwt.Options) string {
 		text = "Send what SimpleJWT calls access, not refresh."
 	case "bad_user_claim":
 		text = "Set authn.jwt.user_claim to the claim that has the user's id: \"sub\" for most, \"user_id\" for SimpleJWT."
+	case "unknown_user":
+		text = "The database has no such primary key: the user was deleted, or authn.jwt.users names another site, or the claim authn.jwt.user_claim holds something else (SimpleJWT: USER_ID_FIELD)."
+	case "inactive":
+		text = "The user's is_active is off. SimpleJWT lets nobody in then, either."
+	case "hash_mismatch":
+		text = "Log in again for a new token. If the password did not change, look whether the site has CHECK_REVOKE_TOKEN on, and authn.jwt.revoke_token_claim is its REVOKE_TOKEN_CLAIM."
 	case "bad_grants":
 		text = `The claim looks like this: "gatecast": {"subscribe": ["chat.>"], "publish": ["chat.7"], "join": ["news"]}`
 	}
