@@ -159,8 +159,8 @@ func (c *Chain) AuthenticateToken(ctx context.Context, token string) (*Identity,
 	return c.decide([]Carrier{CarrierMessage}, &Request{Message: token}, ask, nil)
 }
 
-// anonymous is shared by all who have no credential.
-var anonymous = &Identity{Kind: KindAnonymous}
+// anonymous is shared by all who have no credential, stale by those whose session is unknown or has expired.
+var anonymous, stale = &Identity{Kind: KindAnonymous}, &Identity{Kind: KindAnonymous}
 
 // decide is "Which credential decides", once for Authenticate and once for Explain, which notes the steps.
 func (c *Chain) decide(carriers []Carrier, r *Request, ask func(*link, Credential) (*Identity, error), note func(Step)) (*Identity, error) {
@@ -237,6 +237,8 @@ func (c *Chain) withoutCredential(byMessage bool, r *Request, none *undecided) (
 		return nil, none.soft
 	case r.Message != "":
 		return nil, Refuse("no_login", ErrNoLogin)
+	case c.opts.Anonymous && none.soft != nil:
+		return stale, nil
 	case c.opts.Anonymous:
 		return anonymous, nil
 	case byMessage:

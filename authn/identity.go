@@ -49,6 +49,9 @@ func (id *Identity) expired(now time.Time) bool {
 // Anonymous reports whether nobody is logged in.
 func (id *Identity) Anonymous() bool { return id.ID == "" }
 
+// Stale reports whether id is what [Chain.Authenticate] makes of a session that is unknown or has expired, where nobody is welcome too.
+func (id *Identity) Stale() bool { return id == stale }
+
 // Ambient reports whether the browser added the credential by itself, so that the page's origin has to be checked.
 func (id *Identity) Ambient() bool { return id.Carrier.ambient() }
 

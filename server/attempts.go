@@ -89,6 +89,9 @@ func (t *attempts) count(a netip.Addr, err error) (tell bool) {
 	return tell
 }
 
+// errStale is how a session counts that is unknown and does not matter.
+var errStale = authn.Refuse("unknown_session", nil)
+
 // isFailure tells a credential that was tried and is not good. Who sends none, or a session without a user, guesses nothing, and who comes with a good
 // ticket to a node that has just begun neither.
 func isFailure(err error) bool {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -126,5 +127,35 @@ func TestAttemptsAllocateNothing(t *testing.T) {
 	a.count(addr, bad)
 	if n := testing.AllocsPerRun(100, func() { a.over(addr) }); n != 0 {
 		t.Errorf("over allocates %v times", n)
+	}
+}
+
+// staleVerifier knows no session any more.
+type staleVerifier struct{ cookieVerifier }
+
+func (staleVerifier) Verify(context.Context, authn.Credential) (*authn.Identity, error) {
+	return nil, &authn.Refused{Reason: "unknown_session", Soft: true}
+}
+
+// Who comes with a made-up session is let in as nobody where that is allowed, and has cost the site's database a query all the same.
+func TestASessionThatIsUnknownCountsAlsoOfTheAnonymous(t *testing.T) {
+	c := testConfig(t, "auto")
+	c.Authn.Anonymous, c.Authn.Carriers = true, []string{"cookie"}
+	var err error
+	if c.Chain, err = authn.NewChain(c.Authn, map[string]authn.Verifier{"test": staleVerifier{}}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	n, _ := startAlone(t, c)
+	for cookie, want := range map[string]int{"": 0, "other=1": 0, "who=made-up": 1} {
+		v := n.login(t.Context(), &loginJob{request: &authn.Request{Cookie: cookie, Remote: netip.MustParseAddr("192.0.2.1")}, queued: time.Now()})
+		if v.err != nil || !v.id.Anonymous() {
+			t.Errorf("cookie %q: %v, %v, want nobody", cookie, v.id, v.err)
+		}
+		n.attempts.mu.Lock()
+		if got := len(n.attempts.recent) + len(n.attempts.old); got != want {
+			t.Errorf("cookie %q: %d addresses are counted, want %d", cookie, got, want)
+		}
+		n.attempts.recent, n.attempts.old = nil, nil
+		n.attempts.mu.Unlock()
 	}
 }

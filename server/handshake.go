@@ -228,7 +228,13 @@ func (n *Node) login(ctx context.Context, job *loginJob) *verdict {
 		v.err = errAttempts
 		return v
 	}
-	defer func() { n.countAttempt(job.request.Remote, v.err) }()
+	defer func() {
+		err := v.err
+		if err == nil && v.id.Stale() {
+			err = errStale
+		}
+		n.countAttempt(job.request.Remote, err)
+	}()
 	now := time.Now()
 	if n.opts.authTimeout > 0 && now.Sub(job.queued) >= n.opts.authTimeout { // its turn came too late
 		if v.err = errBusy; job.awaits != nil {
