@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/gatecast/gatecast/authn/django/pgtest"
+	"github.com/gatecast/gatecast/authn/django/servertest"
 )
 
 func BenchmarkVerify(b *testing.B) {
@@ -26,6 +27,46 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRows asks for the rows of one user, as sent and by its text alone.
+func BenchmarkRows(b *testing.B) {
+	for name, s := range map[string]func() *site{
+		"sqlite":   func() *site { return newSQLiteSite(b, plainSite, "wal") },
+		"postgres": func() *site { return newPostgresSite(b, pgtest.Shared(b), plainSite) },
+		"mariadb":  func() *site { return newMariaSite(b, servertest.MariaDBShared(b), plainSite) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := s()
+			s.members()
+			s.exec(`CREATE INDEX member ON chat_member (user_id)`)
+			for room := range 20 {
+				s.addMember(room, "42", "member")
+			}
+			q := query(b, "SELECT m.room_id, g.name FROM chat_member m JOIN auth_group g ON g.id = 1 WHERE m.user_id = {id} AND m.role <> 'guest'", "room_id", "name")
+			sent, text := s.openRows(q), s.openRows()
+			text.db.dialect = byText{text.db.dialect}
+			for _, way := range []struct {
+				name string
+				rows *Rows
+			}{{"sent", sent}, {"text", text}} {
+				b.Run(way.name, func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						if values, err := way.rows.Rows(b.Context(), q, "42"); err != nil || len(values) != 40 {
+							b.Fatal(len(values), err)
+						}
+					}
+				})
+			}
+		})
+	}
+}
+
+// byText is a dialect in which nothing is prepared.
+type byText struct{ dialect }
+
+func (byText) often() []any   { return nil }
+func (byText) prepares() bool { return false }
 
 func BenchmarkVerifyNotMine(b *testing.B) {
 	v := &Verifier{opts: vectorOptions()}

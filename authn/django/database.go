@@ -68,6 +68,10 @@ type dialect interface {
 	explain(err error) (explained error, lasting bool)
 	// undefined tells that a table or column of the query is not there.
 	undefined(err error) bool
+	// prepares tells that the driver prepares each query that has parameters, so that it is as safe, and cheaper, to keep it prepared.
+	prepares() bool
+	// outdated tells of a query that was prepared that it has to be sent by its text.
+	outdated(err error) bool
 	// noRight tells that the database's user may not read a table or column.
 	noRight(err error) bool
 }

@@ -20,7 +20,10 @@ import (
 )
 
 // mysqlDialect reads MySQL 5.7 and later and MariaDB 10.3 and later. The connection speaks the standard's SQL (sql_mode ANSI): "names", and || for text.
-type mysqlDialect struct{ userTable string }
+type mysqlDialect struct {
+	userTable string
+	oneTrip   bool // see connect
+}
 
 // parseMySQL reads mysql://user:password@host:3306/name?tls=… An error never repeats the address.
 func parseMySQL(address string) (*mysql.Config, error) {
@@ -90,7 +93,7 @@ func openMySQL(address, userTable string, oneTrip bool) (*sql.DB, dialect, error
 	if err != nil {
 		return nil, nil, errors.New("the mysql address cannot be used") // err may repeat it
 	}
-	return sql.OpenDB(connector), mysqlDialect{userTable}, nil
+	return sql.OpenDB(connector), mysqlDialect{userTable, oneTrip}, nil
 }
 
 // mysqlTLS reads the files of ca, cert and key. They say that the server's certificate is to be verified.
@@ -186,6 +189,8 @@ func (mysqlDialect) in(column string, _ idKind) string { return column + " IN ("
 
 func (mysqlDialect) often() []any { return nil }
 
+func (d mysqlDialect) prepares() bool { return !d.oneTrip }
+
 func (mysqlDialect) arg(id string, kind idKind) any {
 	if kind == idInteger {
 		n, _ := strconv.ParseInt(id, 10, 64) // normalID has parsed it
@@ -220,6 +225,7 @@ const (
 	errNoSuchColumn  = 1054
 	errNoTableRight  = 1142
 	errNoColumnRight = 1143
+	errReprepare     = 1615
 )
 
 // number is MySQL's number of an error; 0 if it is none of the server's.
@@ -234,6 +240,9 @@ func number(err error) int {
 func (mysqlDialect) undefined(err error) bool {
 	return number(err) == errNoSuchTable || number(err) == errNoSuchColumn
 }
+
+// outdated: the server prepares again by itself when a table has changed, and gives up where it forgets tables as fast (table_definition_cache).
+func (mysqlDialect) outdated(err error) bool { return number(err) == errReprepare }
 
 func (mysqlDialect) noRight(err error) bool {
 	return number(err) == errNoTableRight || number(err) == errNoColumnRight

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -25,13 +27,8 @@ func TestStatementsHaveNamesOnlyOnAStraightWay(t *testing.T) {
 		pooled bool
 		want   int
 	}{{"straight", false, 2}, {"by a pooler", true, 0}} {
-		u, err := url.Parse(s.dsn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tap := newTap(t, u.Host, test.pooled)
-		u.Host = tap.addr
-		v := s.open(func(o *Options) { o.Database, o.DatabaseConns = u.String(), 1 })
+		tap, way := s.tapped(test.pooled)
+		v := s.open(way)
 		for range 10 {
 			if id := mustVerify(t, v, aliceKey); len(id.Groups) != 1 {
 				t.Errorf("%s: Verify = %#v", test.what, id)
@@ -46,6 +43,55 @@ func TestStatementsHaveNamesOnlyOnAStraightWay(t *testing.T) {
 	}
 }
 
+// The queries of rules are prepared as those of logins are, and give the same values either way.
+func TestRulesArePreparedOnAStraightWay(t *testing.T) {
+	s := newPostgresSite(t, pgtest.Shared(t), plainSite)
+	s.members()
+	s.addMember(7, "42", "owner")
+	rooms := query(t, memberRooms, "room_id")
+	values := query(t, `SELECT user_id::smallint AS a, user_id::bigint AS b, 1.50::numeric AS c, 0.1::real AS d, 0.1::float8 AS e, true AS f, role AS g, role::char(9) AS h,`+
+		` convert_to('A', 'UTF8') AS i, '2026-03-29 02:30:00+02'::timestamptz AS j, '2026-03-29 02:30:00'::timestamp AS k, '2026-03-29'::date AS l, '02:30'::time AS m, '1 day'::interval AS n,`+
+		` '{"a": 1}'::json AS o, '{"a": 1}'::jsonb AS p, ARRAY[1, 2] AS q, '53b6eb2b-4fbd-4a4d-9d4c-0b5f0a1f7c11'::uuid AS r, 'x'::name AS s, 7::oid AS t, '10.0.0.1'::inet AS u,`+
+		` ROW(1, 'a') AS v, NULL AS w, 'NaN'::float8 AS x, 'infinity'::timestamptz AS y, int4range(1, 5) AS z FROM chat_member WHERE user_id = {id}`,
+		strings.Split("abcdefghijklmnopqrstuvwxyz", "")...)
+	var before []string
+	for _, test := range []struct {
+		what   string
+		pooled bool
+		want   int
+	}{{"straight", false, 2}, {"by a pooler", true, 0}} {
+		tap, way := s.tapped(test.pooled)
+		r := s.openRowsBy(way, rooms, values)
+		for range 10 {
+			rowsOf(t, r, rooms, "42", "7")
+			rowsOf(t, r, rooms, "43")
+		}
+		got, err := r.Rows(t.Context(), values, "42")
+		if err != nil || len(got) != 26 || before != nil && !slices.Equal(got, before) {
+			t.Errorf("%s: values = %q, %v, want %q", test.what, got, err, before)
+		}
+		before = got
+		if err := r.Ping(t.Context()); err != nil {
+			t.Errorf("%s: Ping = %v", test.what, err)
+		}
+		if got := tap.count(); got != test.want {
+			t.Errorf("%s: %d statements got a name, want %d", test.what, got, test.want)
+		}
+	}
+}
+
+// tapped makes a tap to the site's database, and the option that goes by it.
+func (s *site) tapped(pooled bool) (*tap, func(*Options)) {
+	s.t.Helper()
+	u, err := url.Parse(s.dsn)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p := newTap(s.t, u.Host, pooled)
+	u.Host = p.addr
+	return p, func(o *Options) { o.Database, o.DatabaseConns = u.String(), 1 }
+}
+
 // tap is a way to PostgreSQL that reads along.
 type tap struct {
 	addr   string
@@ -56,7 +102,7 @@ type tap struct {
 	asked int // connections begun, and statements sent
 }
 
-func newTap(t *testing.T, target string, pooled bool) *tap {
+func newTap(t testing.TB, target string, pooled bool) *tap {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -87,6 +87,8 @@ func (d postgresDialect) often() []any {
 	return nil
 }
 
+func (postgresDialect) prepares() bool { return false }
+
 // columns reads the catalogue, which everybody may, also where the right to select is given column by column. It is the first query there is.
 func (d postgresDialect) columns(ctx context.Context, db *sql.DB, table string) (map[string]string, error) {
 	const query = `SELECT attname, lower(format_type(atttypid, atttypmod)) FROM pg_catalog.pg_attribute` +
@@ -165,6 +167,12 @@ func (d postgresDialect) many(query string, ids []string, kind idKind) (string, 
 func (postgresDialect) undefined(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && (e.Code == "42P01" || e.Code == "42703")
+}
+
+// outdated: feature_not_supported is "cached plan must not change result type", invalid_sql_statement_name a name that is gone (DISCARD ALL).
+func (postgresDialect) outdated(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "0A000" || e.Code == "26000")
 }
 
 // noRight: insufficient_privilege.

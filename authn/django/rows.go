@@ -2,6 +2,7 @@ package django
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatecast/gatecast/authn"
@@ -45,6 +47,9 @@ type plan struct {
 	columns []string // that are wanted
 
 	spelling string // see database.spelling
+
+	stmt   *sql.Stmt   // the text, prepared once on each connection; nil where that is the driver's to do, or not to be done
+	closed atomic.Bool // stmt is
 }
 
 // Bounds on what a query may give one user.
@@ -100,16 +105,33 @@ func (r *Rows) Try(ctx context.Context, queries ...*authn.Query) error {
 
 // Use has Ping look after these queries, in place of those before, and forgets what was found out about others.
 func (r *Rows) Use(queries ...*authn.Query) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.queries = queries
 	used := make(map[authn.QueryKey]bool, len(queries))
 	for _, q := range queries {
 		used[q.Key()] = true
 	}
-	maps.DeleteFunc(r.plans, func(key authn.QueryKey, _ *plan) bool { return !used[key] })
+	r.mu.Lock()
+	r.queries = queries
 	maps.DeleteFunc(r.failures, func(key authn.QueryKey, _ failure) bool { return !used[key] })
 	maps.DeleteFunc(r.breakers, func(key authn.QueryKey, _ *breaker.Breaker) bool { return !used[key] })
+	r.mu.Unlock()
+	r.forget(func(key authn.QueryKey) bool { return !used[key] })
+}
+
+// forget drops plans. It waits for who is asking by them.
+func (r *Rows) forget(which func(authn.QueryKey) bool) {
+	var dropped []*plan
+	r.mu.Lock()
+	maps.DeleteFunc(r.plans, func(key authn.QueryKey, p *plan) bool {
+		if !which(key) {
+			return false
+		}
+		dropped = append(dropped, p)
+		return true
+	})
+	r.mu.Unlock()
+	for _, p := range dropped {
+		p.close()
+	}
 }
 
 // Ping implements authn.Pinger: it tries what was not tried yet, and asks the database for an answer, also while a query is left alone: the node is good for
@@ -178,9 +200,7 @@ func (r *Rows) ask(ctx context.Context, q *authn.Query, user string) ([]string, 
 		values, err = r.run(ctx, p, key)
 	}
 	if err != nil && r.db.dialect.undefined(err) { // a migration under us
-		r.mu.Lock()
-		clear(r.plans)
-		r.mu.Unlock()
+		r.forget(func(authn.QueryKey) bool { return true })
 	}
 	return values, err
 }
@@ -250,7 +270,14 @@ func (r *Rows) look(ctx context.Context, q *authn.Query) (*plan, error) {
 	if _, err = r.spelledOtherwise(ctx, p, nobody[id]); err != nil {
 		return nil, err
 	}
-	_, err = r.run(ctx, p, nobody[id])
+	if r.db.dialect.prepares() {
+		if p.stmt, err = r.db.db.PrepareContext(ctx, p.text); err != nil {
+			return nil, r.failed("run the sql", err)
+		}
+	}
+	if _, err = r.run(ctx, p, nobody[id]); err != nil {
+		p.close()
+	}
 	return p, err
 }
 
@@ -270,7 +297,7 @@ func (r *Rows) detect(ctx context.Context) (idKind, error) {
 // run asks for the rows of the user with this key.
 func (r *Rows) run(ctx context.Context, p *plan, key string) ([]string, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	rows, err := r.db.db.QueryContext(ctx, p.text, slices.Repeat([]any{r.db.dialect.arg(key, p.id)}, p.params)...)
+	rows, err := r.send(ctx, p, key)
 	if err != nil {
 		cancel()
 		return nil, r.failed("run the sql", err)
@@ -314,6 +341,28 @@ func (r *Rows) run(ctx context.Context, p *plan, key string) ([]string, error) {
 	slices.SortFunc(found, slices.Compare)
 	found = slices.CompactFunc(found, slices.Equal)
 	return slices.Concat(found...), nil
+}
+
+// send sends the query as it was prepared, where it was. What was prepared before a migration may hold no more, and is asked for again by its text.
+func (r *Rows) send(ctx context.Context, p *plan, key string) (rows *sql.Rows, err error) {
+	args := slices.Repeat([]any{r.db.dialect.arg(key, p.id)}, p.params)
+	if p.stmt != nil {
+		rows, err = p.stmt.QueryContext(ctx, args...)
+	} else {
+		rows, err = r.db.db.QueryContext(ctx, p.text, slices.Concat(r.db.dialect.often(), args)...)
+	}
+	if err != nil && (p.closed.Load() || r.db.dialect.outdated(err)) {
+		return r.db.db.QueryContext(ctx, p.text, args...)
+	}
+	return rows, err
+}
+
+// close gives back what was prepared. Who has the plan still asks by its text.
+func (p *plan) close() {
+	if p.stmt != nil {
+		p.closed.Store(true)
+		p.stmt.Close()
+	}
 }
 
 func (r *Rows) failed(doing string, err error) error {

@@ -8,8 +8,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/gatecast/gatecast/authn"
 	"github.com/gatecast/gatecast/authn/django/pgtest"
@@ -17,7 +20,7 @@ import (
 )
 
 // query is the sql of a rule whose patterns name these columns.
-func query(t *testing.T, text string, columns ...string) *authn.Query {
+func query(t testing.TB, text string, columns ...string) *authn.Query {
 	t.Helper()
 	rule := authn.Rule{To: "authenticated", SQL: text, Deny: []string{"x"}}
 	for _, c := range columns {
@@ -32,7 +35,14 @@ func query(t *testing.T, text string, columns ...string) *authn.Query {
 
 func (s *site) openRows(queries ...*authn.Query) *Rows {
 	s.t.Helper()
-	r, err := OpenRows(s.t.Context(), s.options(), slog.New(slog.DiscardHandler), queries...)
+	return s.openRowsBy(func(*Options) {}, queries...)
+}
+
+func (s *site) openRowsBy(change func(*Options), queries ...*authn.Query) *Rows {
+	s.t.Helper()
+	o := s.options()
+	change(&o)
+	r, err := OpenRows(s.t.Context(), o, slog.New(slog.DiscardHandler), queries...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -276,4 +286,100 @@ func TestAQueryThatIsNotTakenOverIsForgotten(t *testing.T) {
 	if r.Use(); r.Ping(t.Context()) != nil || len(r.plans)+len(r.failures) != 0 {
 		t.Errorf("%d plans and %d failures are of no use", len(r.plans), len(r.failures))
 	}
+}
+
+// A migration under a prepared query costs nobody a login: whose rows cannot be told is not let in.
+func TestATableChangesUnderItsQuery(t *testing.T) {
+	onEveryDatabase(t, plainSite, func(t *testing.T, s *site) {
+		s.members()
+		s.addMember(7, "42", "owner")
+		all := query(t, "SELECT * FROM chat_member WHERE user_id = {id}", "role", "room_id")
+		r := s.openRowsBy(func(o *Options) { o.DatabaseConns = 1 }, all)
+		rowsOf(t, r, all, "42", "owner", "7")
+		changes := []string{
+			`ALTER TABLE chat_member ADD COLUMN note varchar(20)`, `CREATE INDEX member ON chat_member (user_id)`, `ALTER TABLE chat_member RENAME TO old`,
+			`CREATE TABLE chat_member AS SELECT role, user_id, room_id FROM old`, `DROP TABLE old`,
+		}
+		switch {
+		case s.pg:
+			changes = append(changes, `ALTER TABLE chat_member ALTER room_id TYPE bigint, ALTER user_id TYPE bigint`, `ALTER TABLE chat_member ALTER room_id TYPE text`)
+		case s.maria:
+			changes = append(changes, `ALTER TABLE chat_member MODIFY room_id bigint, MODIFY user_id bigint`, `ALTER TABLE chat_member MODIFY room_id text FIRST`)
+		}
+		for _, change := range changes {
+			s.exec(change)
+			if strings.HasSuffix(change, " TO old") {
+				continue
+			}
+			for range 2 {
+				rowsOf(t, r, all, "42", "owner", "7")
+			}
+		}
+		if s.pg {
+			if _, err := r.db.db.Exec("DEALLOCATE ALL"); err != nil { // as a pooler between two clients
+				t.Fatal(err)
+			}
+			rowsOf(t, r, all, "42", "owner", "7")
+		}
+	})
+}
+
+// MariaDB and MySQL prepare what has parameters in any case: it is kept, and given back with the plan.
+func TestMySQLPreparesAQueryOnce(t *testing.T) {
+	s := newMariaSite(t, servertest.MariaDBShared(t), plainSite)
+	s.members()
+	s.addMember(7, "42", "owner")
+	rooms := query(t, memberRooms, "room_id")
+	r := s.openRowsBy(func(o *Options) { o.DatabaseConns = 1 }, rooms)
+	count := func(of string) (n int) {
+		var name string
+		if err := r.db.db.QueryRow(`SHOW SESSION STATUS LIKE 'Com_stmt_`+of+`'`).Scan(&name, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	prepared, closed := count("prepare"), count("close")
+	for range 10 {
+		rowsOf(t, r, rooms, "42", "7")
+	}
+	if got := count("prepare") - prepared; got != 0 {
+		t.Errorf("prepared %d times since it was tried", got)
+	}
+	p, err := r.plan(t.Context(), rooms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Use()
+	if got := count("close") - closed; got != 1 {
+		t.Errorf("%d statements given back, want 1", got)
+	}
+	if got, err := r.run(t.Context(), p, "42"); err != nil || !slices.Equal(got, []string{"7"}) {
+		t.Errorf("rows by a plan that was given back meanwhile = %q, %v", got, err)
+	}
+	if d := r.db.dialect; !d.outdated(&mysql.MySQLError{Number: 1615}) || d.outdated(&mysql.MySQLError{Number: errNoSuchTable}) {
+		t.Error("a statement that is to be prepared again is not told from others")
+	}
+}
+
+// Plans come and go while rows are asked for.
+func TestQueriesChangeUnderLogins(t *testing.T) {
+	s := newMariaSite(t, servertest.MariaDBShared(t), plainSite)
+	s.members()
+	s.addMember(7, "42", "owner")
+	rooms, roles := query(t, memberRooms, "room_id"), query(t, "SELECT role FROM chat_member WHERE user_id = {id}", "role")
+	r := s.openRows(rooms)
+	var work sync.WaitGroup
+	for range 4 {
+		work.Go(func() { // ends by itself
+			for range 50 {
+				rowsOf(t, r, rooms, "42", "7")
+				rowsOf(t, r, roles, "42", "owner")
+			}
+		})
+	}
+	for range 50 {
+		r.Use(roles)
+		r.Use(rooms)
+	}
+	work.Wait()
 }

@@ -85,6 +85,9 @@ func (sqliteDialect) batch() int { return 1000 }
 
 func (sqliteDialect) often() []any { return nil }
 
+// prepares: it would save 20 µs of the 50, and no statement of ours is left in a file that is Django's.
+func (sqliteDialect) prepares() bool { return false }
+
 func (sqliteDialect) arg(id string, kind idKind) any {
 	if kind == idInteger {
 		n, _ := strconv.ParseInt(id, 10, 64) // normalID has parsed it
@@ -106,6 +109,8 @@ func (sqliteDialect) undefined(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR && strings.Contains(e.Error(), "no such ")
 }
+
+func (sqliteDialect) outdated(error) bool { return false }
 
 func (sqliteDialect) noRight(error) bool { return false } // SQLite has none
 
