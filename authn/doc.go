@@ -13,5 +13,5 @@
 // [CacheKeyer], [OneTimer], [Inspector]. What it cannot tell yet is [Pending].
 //
 // [OriginPolicy] and the subprotocol functions belong to the handshake and are called by the server before and after the
-// chain. [Grants] are compiled once per login and checked at every group_add and group_send without allocating.
+// chain. [Grants] are compiled once per login, see sharing.go, and checked at every group_add and group_send without allocating.
 package authn

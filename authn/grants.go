@@ -10,7 +10,7 @@ import (
 // nil *Grants allows nothing.
 //
 // What depends on the rules, the kind and the Django groups only is shared by all identities for which it is the same;
-// own is what depends on this one.
+// own is what depends on this one, and conn on the Conn too.
 type Grants struct {
 	id string // "" = anonymous
 	Sets
@@ -20,7 +20,14 @@ type Grants struct {
 type Sets struct {
 	shared *grantSets
 	own    *grantSets // nil for most
+	conn   *grantSets // nil for most
 }
+
+// lists are the sets there are or may be.
+func (s *Sets) lists() [3]*grantSets { return [...]*grantSets{s.shared, s.own, s.conn} }
+
+// Own reports whether some of it is one login's or conn's: who keeps that may keep thousands of patterns for nobody.
+func (s Sets) Own() bool { return s.own != nil || s.conn != nil }
 
 // Of makes the Grants of a user again.
 func (s Sets) Of(id string) Grants { return Grants{id, s} }
@@ -58,8 +65,8 @@ func (g *Grants) CanSubscribe(name []byte) bool {
 	if g.id != "" && subject.IsUserGroup(name, g.id) {
 		return true
 	}
-	s, o := g.shared, g.own
-	allowed := s != nil && s.subscribe.Match(name) || o != nil && o.subscribe.Match(name)
+	s, o, c := g.shared, g.own, g.conn
+	allowed := s != nil && s.subscribe.Match(name) || o != nil && o.subscribe.Match(name) || c != nil && c.subscribe.Match(name)
 	return allowed && !g.denied(name)
 }
 
@@ -68,13 +75,14 @@ func (g *Grants) CanPublish(name []byte) bool {
 	if g == nil {
 		return false
 	}
-	s, o := g.shared, g.own
-	allowed := s != nil && s.publish.Match(name) || o != nil && o.publish.Match(name)
+	s, o, c := g.shared, g.own, g.conn
+	allowed := s != nil && s.publish.Match(name) || o != nil && o.publish.Match(name) || c != nil && c.publish.Match(name)
 	return allowed && !g.denied(name)
 }
 
 func (g *Grants) denied(name []byte) bool {
-	return g.shared != nil && g.shared.deny.Match(name) || g.own != nil && g.own.deny.Match(name)
+	s, o, c := g.shared, g.own, g.conn
+	return s != nil && s.deny.Match(name) || o != nil && o.deny.Match(name) || c != nil && c.deny.Match(name)
 }
 
 // Join returns the names of the groups to join at connect: the own personal group first, then those of the rules that are
@@ -87,12 +95,13 @@ func (g *Grants) Join() []string {
 	if g.id != "" {
 		names = append(names, subject.UserGroup(g.id))
 	}
-	for _, s := range []*grantSets{g.shared, g.own} {
+	for _, s := range g.lists() {
 		if s == nil {
 			continue
 		}
+		before := names // each list has a name once
 		for _, name := range s.join {
-			if !slices.Contains(names, name) && !g.denied([]byte(name)) {
+			if !slices.Contains(before, name) && !g.denied([]byte(name)) {
 				names = append(names, name)
 			}
 		}
@@ -110,7 +119,7 @@ func (g *Grants) Patterns() Patterns {
 	if g.id != "" {
 		p.Subscribe = append(p.Subscribe, subject.UserGroup(g.id))
 	}
-	for _, s := range []*grantSets{g.shared, g.own} {
+	for _, s := range g.lists() {
 		if s == nil {
 			continue
 		}

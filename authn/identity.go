@@ -39,6 +39,8 @@ type Identity struct {
 	Carrier Carrier
 	// Ref is what the verifier needs to look at this login again in a sweep (django: the session key). Only that verifier reads it.
 	Ref Secret
+
+	memo *memo // nil for those that are not in the cache
 }
 
 // expired tells whether the login is over: by the wall clock, for so its issuer meant it.

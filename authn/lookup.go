@@ -254,6 +254,7 @@ func (c *Chain) land(key cacheKey, f *flight, id *Identity, err error) {
 	if ttl := c.ttl(id, err, now); current && ttl > 0 {
 		e := &entry{key: key, until: now.Add(ttl), id: id, err: err}
 		if err == nil {
+			id.remember()
 			c.accepted.put(e, now)
 		} else {
 			c.others.put(e, now)

@@ -529,3 +529,35 @@ func TestRowsOfARuleThatIsGoneAreGivenUp(t *testing.T) {
 		t.Errorf("Revalidate = %+v, want that nothing changed", again)
 	}
 }
+
+func TestAnotherConnOfACachedLoginCompilesNothing(t *testing.T) {
+	rooms := make([]string, 1000)
+	for i := range rooms {
+		rooms[i] = fmt.Sprint(i)
+	}
+	s := &table{rooms: map[string][]string{"user-a": rooms}}
+	c := newRowChain(t, hashed(true, accept), s, roomRule)
+	first, err := c.Grants(login(t, c, "a"), "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := login(t, c, "a")
+	if got := testing.AllocsPerRun(100, func() {
+		if g, err := c.Grants(a, "c2"); err != nil || g.Sets != first.Sets {
+			t.Fatalf("another conn has %v, %v", g, err)
+		}
+	}); got > 3 { // the Grants, and what the race detector adds
+		t.Errorf("%v allocations for the grants of another conn, want that they are not compiled", got)
+	}
+
+	// A row that is gone, and rules that have changed, hold from the next conn on.
+	s.set("user-a", rooms[1:]...)
+	c.ForgetUser("user-a")
+	if hears(t, c, login(t, c, "a"), "room.0") || !hears(t, c, login(t, c, "a"), "room.1") {
+		t.Error("after revalidate a login has the grants of before")
+	}
+	c.SetRules(compileRules(t, roomRule, authn.Rule{To: "authenticated", Deny: []string{"room.1"}}))
+	if hears(t, c, login(t, c, "a"), "room.1") || !hears(t, c, login(t, c, "a"), "room.2") {
+		t.Error("after a reload a login in the cache has the grants of before")
+	}
+}

@@ -2,7 +2,6 @@ package authn
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -40,18 +39,17 @@ type Rule struct {
 type Rules struct {
 	rules   []rule
 	queries []*Query // each once
+	alike   *alike   // see sharing.go
 
 	mu     sync.Mutex
 	shared map[string]*grantSets // by what they depend on: see appendDepends and appendClaims; guarded by mu
 }
 
-// maxShared bounds the compiled sets that are kept to be shared. Sites with more kinds of users than that compile again.
-const maxShared = 4096
-
 type rule struct {
 	to     selector
-	shared lists // templates that depend on {kind} and {groups} at most; empty with a query
-	own    lists
+	shared lists  // templates that depend on {kind} and {groups} at most; empty with a query
+	own    lists  // those that depend on more of the login
+	conn   lists  // those that depend on {conn}
 	query  *Query // nil for most
 }
 
@@ -80,7 +78,7 @@ const (
 
 // CompileRules checks selectors, templates and patterns. The error names each entry that is wrong, counted from 1.
 func CompileRules(rules []Rule) (*Rules, error) {
-	r := &Rules{shared: make(map[string]*grantSets)}
+	r := &Rules{alike: &alike{}, shared: make(map[string]*grantSets)}
 	var errs []error
 	for i := range rules {
 		compiled, err := compileRule(&rules[i])
@@ -123,7 +121,10 @@ func compileRule(in *Rule) (out rule, err error) {
 				}
 			}
 			into := &out.own
-			if t.depends()&^(varKindOf|varGroups) == 0 && in.SQL == "" {
+			switch depends := t.depends(); {
+			case depends&varConn != 0:
+				into = &out.conn
+			case depends&^(varKindOf|varGroups) == 0 && in.SQL == "":
 				into = &out.shared
 			}
 			into.depends |= t.depends()
@@ -281,50 +282,38 @@ func (r *Rules) GrantsFor(id *Identity, conn string) (*Grants, error) {
 	if r == nil {
 		r = &Rules{}
 	}
-	var ownBuf [8]*rule
+	var ownBuf, connBuf [8]*rule
 	var keyBuf [128]byte
-	own, key := ownBuf[:0], append(keyBuf[:0], rulesKey...)
+	own, conns, key := ownBuf[:0], connBuf[:0], append(keyBuf[:0], rulesKey...)
 	var depends varKind
 	for i := range r.rules {
+		one := &r.rules[i]
 		if i%8 == 0 {
 			key = append(key, 0)
 		}
-		if !r.rules[i].to.selects(id) {
+		if !one.to.selects(id) {
 			continue
 		}
 		key[len(key)-1] |= 1 << (i % 8)
-		depends |= r.rules[i].shared.depends
-		if !r.rules[i].own.empty() {
-			own = append(own, &r.rules[i])
+		depends |= one.shared.depends
+		if !one.own.empty() {
+			own = append(own, one)
+		}
+		if !one.conn.empty() {
+			conns = append(conns, one)
 		}
 	}
 	var err error
+	if g.own, err = r.ownSets(key, own, id); err != nil {
+		return nil, err
+	}
+	if g.conn, err = connSets(conns, id, conn); err != nil {
+		return nil, err
+	}
 	if g.shared, err = r.sharedSets(appendDepends(key, depends, id), id); err != nil {
 		return nil, err
 	}
-	if g.own, err = r.ownSets(own, id, conn); err != nil {
-		return nil, err
-	}
 	return g, nil
-}
-
-// Keys of sets begin with what they are made of.
-const (
-	rulesKey  = "rules\x00"
-	claimsKey = "claims\x00"
-)
-
-// appendDepends completes the key of shared sets, which began with the rules that select the identity.
-func appendDepends(key []byte, depends varKind, id *Identity) []byte {
-	if depends&varKindOf != 0 {
-		key = append(append(key, id.Kind...), 0)
-	}
-	if depends&varGroups != 0 {
-		for _, group := range id.Groups {
-			key = append(binary.AppendUvarint(key, uint64(len(group))), group...)
-		}
-	}
-	return key
 }
 
 func (r *Rules) sharedSets(key []byte, id *Identity) (*grantSets, error) {
@@ -342,63 +331,45 @@ func (r *Rules) sharedSets(key []byte, id *Identity) (*grantSets, error) {
 	})
 }
 
-// kept returns the sets that were compiled for key, or compiles them.
-func (r *Rules) kept(key []byte, compile func() (*grantSets, error)) (*grantSets, error) {
-	r.mu.Lock()
-	s, ok := r.shared[string(key)]
-	r.mu.Unlock()
-	if ok {
-		return s, nil
-	}
-	s, err := compile()
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if other, ok := r.shared[string(key)]; ok {
-		return other, nil
-	}
-	if r.shared == nil {
-		r.shared = make(map[string]*grantSets)
-	}
-	if len(r.shared) >= maxShared {
-		for k := range r.shared {
-			delete(r.shared, k)
-			break
-		}
-	}
-	r.shared[string(key)] = s
-	return s, nil
-}
-
-// ownSets compiles what depends on this identity. Claims alone are the same for many: tokens of one kind carry the same.
-func (r *Rules) ownSets(own []*rule, id *Identity, conn string) (*grantSets, error) {
+// ownSets gives what depends on this login: what was made for its Identity before, for one alike, or is made now. Claims alone are the same for
+// many: tokens of one kind carry the same. key tells which rules select the identity.
+func (r *Rules) ownSets(key []byte, own []*rule, id *Identity) (*grantSets, error) {
 	switch {
 	case len(own) == 0 && id.Claimed == nil:
 		return nil, nil
 	case len(own) == 0:
-		return r.kept(appendClaims(make([]byte, 0, 256), id.Claimed), func() (*grantSets, error) { return ownSets(own, id, conn) })
+		return r.kept(appendClaims(make([]byte, 0, 256), id.Claimed), func() (*grantSets, error) { return compileOwn(nil, id) })
 	}
-	return ownSets(own, id, conn)
+	if s, ok := id.memo.get(r, id); ok {
+		return s, nil
+	}
+	s, err := r.alikeSets(key, own, id)
+	if err == nil {
+		id.memo.put(r, id, s)
+	}
+	return s, err
 }
 
-// appendClaims begins the key of claimed sets, which the key of rules never begins like.
-func appendClaims(key []byte, p *Patterns) []byte {
-	key = append(key, claimsKey...)
-	for _, list := range [][]string{p.Join, p.Subscribe, p.Publish, p.Deny} {
-		key = binary.AppendUvarint(key, uint64(len(list)))
-		for _, s := range list {
-			key = append(binary.AppendUvarint(key, uint64(len(s))), s...)
-		}
+// alikeSets shares what takes long to compile with all who have the same values, for as long as one of them has it.
+func (r *Rules) alikeSets(key []byte, own []*rule, id *Identity) (*grantSets, error) {
+	if !manyValues(id) {
+		return compileOwn(own, id)
 	}
-	return key
+	sum := ownKey(key, own, id)
+	if s := r.alike.get(sum); s != nil {
+		return s, nil
+	}
+	s, err := compileOwn(own, id)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	return r.alike.put(sum, s), nil
 }
 
-func ownSets(own []*rule, id *Identity, conn string) (*grantSets, error) {
+func compileOwn(own []*rule, id *Identity) (*grantSets, error) {
 	var p Patterns
 	for _, one := range own {
-		if err := one.expandOwn(&p, id, conn); err != nil {
+		if err := one.expand(&one.own, &p, &values{id: id}); err != nil {
 			return nil, err
 		}
 	}
@@ -416,16 +387,29 @@ func ownSets(own []*rule, id *Identity, conn string) (*grantSets, error) {
 	return compileSets(&p)
 }
 
-// expandOwn appends what the rule's own templates give id: with a query, for each of its rows.
-func (r *rule) expandOwn(p *Patterns, id *Identity, conn string) error {
-	v := &values{id: id, conn: conn}
+// connSets compiles what depends on the conn itself.
+func connSets(conns []*rule, id *Identity, conn string) (*grantSets, error) {
+	if len(conns) == 0 {
+		return nil, nil
+	}
+	var p Patterns
+	for _, one := range conns {
+		if err := one.expand(&one.conn, &p, &values{id: id, conn: conn}); err != nil {
+			return nil, err
+		}
+	}
+	return compileSets(&p)
+}
+
+// expand appends what some of the rule's templates give: with a query, for each of its rows.
+func (r *rule) expand(l *lists, p *Patterns, v *values) error {
 	if r.query == nil {
-		if !r.own.expand(p, v) {
-			return tooMany(id)
+		if !l.expand(p, v) {
+			return tooMany(v.id)
 		}
 		return nil
 	}
-	rows := id.rows(r.query)
+	rows := v.id.rows(r.query)
 	if rows == nil {
 		return ErrNoRows
 	}
@@ -433,8 +417,8 @@ func (r *rule) expandOwn(p *Patterns, id *Identity, conn string) error {
 	before := p.len()
 	for row := range slices.Chunk(rows.Values, r.query.width()) {
 		v.row = row
-		if !r.own.expand(p, v) || p.len()-before > maxExpanded*r.own.len() {
-			return tooMany(id)
+		if !l.expand(p, v) || p.len()-before > maxExpanded*l.len() {
+			return tooMany(v.id)
 		}
 	}
 	return nil

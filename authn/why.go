@@ -124,7 +124,7 @@ func (x *explanation) rule(source string, r *rule) {
 		{"publish", effectAllow, func(l *lists) []template { return l.publish }},
 		{"deny", effectDeny, func(l *lists) []template { return l.deny }},
 	} {
-		for _, t := range slices.Concat(one.of(&r.shared), one.of(&r.own)) {
+		for _, t := range slices.Concat(one.of(&r.shared), one.of(&r.own), one.of(&r.conn)) {
 			reason := Reason{Effect: one.effect, Source: source, To: r.to.String(), List: one.list, Template: t.String()}
 			if r.query != nil {
 				reason.SQL = r.query.SQL(idVariable)

@@ -122,6 +122,9 @@ func (t *logins) leave(i uint32) {
 	if l.conns--; l.conns > 0 {
 		return
 	}
+	if l.role == t.last && l.role.Value().sets.Own() { // its grants go with it
+		t.last = unique.Make(role{})
+	}
 	t.index.Drop(l.hash, i)
 	t.texts.Drop(l.user)
 	t.texts.Drop(l.own)

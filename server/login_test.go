@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -75,6 +76,71 @@ func TestConnsThatLoggedInAlikeShareALogin(t *testing.T) {
 	}
 	if i := logins.enter(&base, hears); int(i) > len(seen) {
 		t.Errorf("login %d is new though all were free", i)
+	}
+}
+
+// The grants of many rows are there once for all conns of a login, and no longer than these.
+func TestConnsOfManyRowsShareALogin(t *testing.T) {
+	rules, err := authn.CompileRules([]authn.Rule{{To: "authenticated", SQL: "SELECT room FROM member WHERE user_id = {id}", Subscribe: []string{"room.{row.room}"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enter := func(logins *logins, rooms int) (uint32, authn.Sets) {
+		id := &authn.Identity{ID: "42", Kind: authn.KindUser, Rows: []authn.Rows{{Query: rules.Queries()[0].Key()}}}
+		for i := range rooms {
+			id.Rows[0].Values = append(id.Rows[0].Values, fmt.Sprint(i))
+		}
+		g, err := rules.GrantsFor(id, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return logins.enter(id, g.Sets), g.Sets
+	}
+	one, other := newLogins(), newLogins()
+	i, sets := enter(&one, 1000)
+	j, again := enter(&one, 1000)
+	if i != j || sets != again {
+		t.Errorf("two conns of a login have logins %d and %d", i, j)
+	}
+	if _, there := enter(&other, 1000); there != sets {
+		t.Error("conns of two loops do not share the grants")
+	}
+	if k, fewer := enter(&one, 999); k == i || fewer == sets {
+		t.Error("another row makes no difference")
+	}
+	one.leave(i)
+	one.leave(j)
+	if k, _ := enter(&one, 999); one.last.Value().sets == (authn.Sets{}) {
+		t.Error("the role of the last login is not kept while it has conns")
+	} else {
+		one.leave(k)
+		one.leave(k)
+	}
+	if one.index.Len() != 0 || one.last.Value().sets != (authn.Sets{}) {
+		t.Errorf("%d logins are left, and the grants of the last: %v", one.index.Len(), one.last.Value().sets)
+	}
+}
+
+// BenchmarkLoginOfManyRows is what the loop does for one more conn of a user in 1,000 rooms, whose login is in the cache or is one of its own.
+func BenchmarkLoginOfManyRows(b *testing.B) {
+	rules, err := authn.CompileRules([]authn.Rule{{To: "authenticated", SQL: "SELECT room FROM member WHERE user_id = {id}", Join: []string{"room.{row.room}"}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	id := &authn.Identity{ID: "42", Kind: authn.KindUser, Rows: []authn.Rows{{Query: rules.Queries()[0].Key()}}}
+	for i := range 1000 {
+		id.Rows[0].Values = append(id.Rows[0].Values, fmt.Sprint(i))
+	}
+	logins := newLogins()
+	b.ReportAllocs()
+	for b.Loop() {
+		g, err := rules.GrantsFor(id, "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if logins.enter(id, g.Sets); len(g.Join()) != 1001 {
+			b.Fatal("not all rooms")
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ type dialect interface {
 	is(column string, kind idKind) string
 	in(column string, kind idKind) string
 	arg(id string, kind idKind) any
-	// often comes before the parameters of a query that every login asks.
+	// often comes before the parameters of a query that every login asks, the queries of SQL rules among them.
 	often() []any
 	many(query string, ids []string, kind idKind) (complete string, args []any, err error)
 	// integer and text convert an expression.

@@ -21,8 +21,8 @@ import (
 )
 
 // postgresDialect reads PostgreSQL 12 and later, straight or through pgbouncer in any pool mode: there no statement keeps a name on the server
-// (QueryExecModeExec: the unnamed statement, one round trip), and no setting outlives its transaction. Straight, the queries of a login are prepared once
-// a connection: their plan costs the server several times what they do (docs/adr/0027).
+// (QueryExecModeExec: the unnamed statement, one round trip), and no setting outlives its transaction. Straight, the queries of a login and of SQL rules are
+// prepared once a connection: their plan costs the server several times what they do (docs/adr/0027).
 type postgresDialect struct {
 	noTimeout *atomic.Bool // the server refused statement_timeout at connect
 	way       *atomic.Int32

@@ -159,6 +159,67 @@ func TestSQLRules(t *testing.T) {
 	dialUser(t, b, "9")
 }
 
+// The tabs of a user in many rooms share what their grants were compiled to, old tokens and new ones: what one may, all may, and no longer than that. What is a
+// tab's own stays its own.
+func TestTabsShareTheGrantsOfManyRows(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db.sqlite3")
+	db, err := sql.Open("sqlite", "file://"+path+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE people (id integer PRIMARY KEY)`)
+	exec(`CREATE TABLE chat_member AS WITH RECURSIVE n(room_id) AS (SELECT 1 UNION ALL SELECT room_id + 1 FROM n WHERE room_id < 1000) SELECT room_id, 7 AS user_id FROM n`)
+	member := conf{"to": "authenticated", "sql": "SELECT room_id FROM chat_member WHERE user_id = {id}", "subscribe": []string{"room.{row.room_id}"}, "publish": []string{"room.{row.room_id}"}}
+	own := conf{"to": "authenticated", "join": []string{"tab.{conn}"}, "publish": []string{"tab.{conn}"}}
+	n := startCluster(t, 1, conf{
+		"authn.django.database": "sqlite://" + path, "authn.django.user_table": "people", "authn.revalidate": "10m", "grants": []conf{member, own},
+	})[0]
+	var tabs []*socket
+	for range 10 {
+		s := dialUser(t, n, "7")
+		s.add("room.1")
+		s.add("room.2")
+		tabs = append(tabs, s)
+	}
+	discarded := func(group string) {
+		t.Helper()
+		for i, s := range tabs {
+			if m := s.must("group_discarded"); m.str("group") != group {
+				t.Fatalf("tab %d got %v, want that %s was left", i, m, group)
+			}
+			s.refused("forbidden", msg{"op": "group_add", "group": group})
+		}
+	}
+	for i, s := range tabs {
+		s.groupSend("tab."+s.conID, i)
+		s.wantData("tab."+s.conID, float64(i))
+		s.refused("forbidden", msg{"op": "group_send", "group": "tab." + tabs[(i+1)%len(tabs)].conID, "data": 1})
+		s.refused("forbidden", msg{"op": "group_add", "group": "room.1001"})
+	}
+	exec(`DELETE FROM chat_member WHERE room_id = 1`)
+	if status, answer := n.call(adminKey, "POST", "/api/v1/revalidate", map[string]any{"user": "7"}); status != http.StatusOK {
+		t.Fatalf("revalidate: %d %v", status, answer)
+	}
+	discarded("room.1")
+	for range 3 {
+		late := dialUser(t, n, "7")
+		late.refused("forbidden", msg{"op": "group_add", "group": "room.1"})
+		late.add("room.2")
+		tabs = append(tabs, late)
+	}
+	n.reload(conf{"grants": []conf{member, own, {"to": "authenticated", "deny": []string{"room.2"}}}})
+	discarded("room.2")
+	dialUser(t, n, "7").refused("forbidden", msg{"op": "group_add", "group": "room.2"})
+}
+
 // A reload of [[grants]] reaches every conn of a loop, in however many parts.
 func TestAReloadGrantsAllConns(t *testing.T) {
 	t.Parallel()
