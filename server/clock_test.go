@@ -131,6 +131,27 @@ func TestTheWallClockIsSetForUsersByNATS(t *testing.T) {
 	}
 }
 
+// It is set while the node starts, when it has loops and no broker yet.
+func TestTheWallClockIsSetDuringTheStart(t *testing.T) {
+	t.Parallel() // it waits for ticks
+	clock := &setClock{}
+	c := testConfig(t, loop.ModeAuto)
+	c.wall = clock.now
+	b := &loopback{count: map[string]int{}}
+	n, err := open(t.Context(), c, func(n *Node) (Broker, error) {
+		b.node = n
+		ticks(t, n, 2)
+		clock.set(24 * time.Hour)
+		ticks(t, n, 2)
+		return b, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runNode(t, n)
+	dial(t, n, "/ws", "a").want(`{"op":"welcome"}`)
+}
+
 // apart is how wrong the clocks of the nodes below are, either way.
 const apart = 10 * time.Minute
 

@@ -75,6 +75,11 @@ func (n *Node) NativeOvertaken(u broker.NativeUser) bool {
 
 // endExpiredNatives ends those whose time is over by the wall clock. NATS has a timer for each, made when it came in; so this is for when the clock was set.
 func (n *Node) endExpiredNatives() {
+	select {
+	case <-n.brokerReady:
+	default: // still starting: who came in just now is left to the next sweep
+		return
+	}
 	now := n.wall()
 	n.broker.DisconnectNative(func(u broker.NativeUser) bool { return !u.Expires.IsZero() && !now.Before(u.Expires) })
 }
