@@ -409,6 +409,37 @@ func TestPeerThatStopsBeatingIsForgotten(t *testing.T) {
 	brokertest.Eventually(t, "met again", func() bool { return len(n.Nodes()) == 2 })
 }
 
+// The rights that operations.md names are enough: nodes also answer users in their own inboxes, which no pattern of NATS covers.
+func TestExternalLoginWithTheDocumentedRights(t *testing.T) {
+	s := brokertest.StartNATS(t, 0, func(o *server.Options) {
+		o.Authorization = ""
+		gc := &server.SubjectPermission{Allow: []string{"gc.>", "_INBOX.>"}}
+		o.Users = []*server.User{
+			{Username: "gatecast", Password: "p", Permissions: &server.Permissions{Publish: gc, Subscribe: gc,
+				Response: &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}}},
+			{Username: "ada", Password: "p", Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: []string{"gc.uin.42.chat.>"}},
+				Subscribe: &server.SubjectPermission{Allow: []string{"gc.g.*.chat.>", "_INBOX_42.>"}}}},
+		}
+	})
+	o := broker.DefaultOptions()
+	o.URL, o.User, o.Password = s.ClientURL(), "gatecast", "p"
+	b, err := broker.Open(t.Context(), o, brokertest.NewRecorder(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("ada", "p"), nats.CustomInboxPrefix("_INBOX_42"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	brokertest.Eventually(t, "a user's message is answered", func() bool {
+		answer, err := nc.Request("gc.uin.42.chat.7", []byte("1"), time.Second)
+		return err == nil && string(answer.Data) == `{"ok":true}`
+	})
+}
+
 func TestExternalStartErrors(t *testing.T) {
 	slow(t)
 	s := brokertest.StartNATS(t, 0, nil)
@@ -420,7 +451,7 @@ func TestExternalStartErrors(t *testing.T) {
 	})
 	o := broker.DefaultOptions()
 	o.URL, o.User, o.Password = narrow.ClientURL(), "u", "p"
-	if b, err := broker.Open(t.Context(), o, brokertest.NewRecorder(), nil); err == nil || !strings.Contains(err.Error(), "subscribe to gc.>") {
+	if b, err := broker.Open(t.Context(), o, brokertest.NewRecorder(), nil); err == nil || !strings.Contains(err.Error(), "subscribe to gc.> and _INBOX.>, with allow_responses: true") {
 		if err == nil {
 			b.Close()
 		}

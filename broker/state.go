@@ -84,7 +84,7 @@ func (b *Broker) refuse(why string) {
 
 // onDenied is told what NATS does not let this node do, which would otherwise be missing in silence.
 func (b *Broker) onDenied(what string) {
-	b.fatal(fmt.Errorf("broker.url: NATS says %q: let this login publish and subscribe to %s.>, and publish to _INBOX.> and _INBOX_*.>", what, b.o.Namespace))
+	b.fatal(fmt.Errorf("broker.url: NATS says %q: let this login publish and subscribe to %s.> and _INBOX.>, with allow_responses: true", what, b.o.Namespace))
 }
 
 // fatal ends Open.
