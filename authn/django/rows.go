@@ -95,7 +95,7 @@ func (r *Rows) Try(ctx context.Context, queries ...*authn.Query) error {
 		}
 		var refused *authn.Refused
 		if _, lasting := r.explain(err); lasting || errors.As(err, &refused) { // which it would be for everybody
-			return err
+			return fmt.Errorf("%q: %w", strings.Join(strings.Fields(q.SQL("{id}")), " "), err) // there may be many
 		}
 		r.db.log.Warn("the database of an SQL rule does not answer yet; logins it decides about are unavailable until it does", "err", err)
 		return nil

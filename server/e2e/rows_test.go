@@ -141,7 +141,7 @@ func TestSQLRules(t *testing.T) {
 	}
 	line = a.logs.len()
 	a.reload(conf{"grants": []conf{member, {"to": "authenticated", "sql": "SELECT 1 FROM bans WHERE user_id = {id}", "deny": []string{"room.1"}}}})
-	a.logs.waitLine(t, line, "reload", "nothing was changed", "no such table: bans")
+	a.logs.waitLine(t, line, "reload", "nothing was changed", "FROM bans WHERE", "no such table: bans")
 	a.waitReady() // what was not taken over is not asked
 
 	exec(`ALTER TABLE chat_member RENAME TO away`)
