@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +134,44 @@ func TestATableThatIsLocked(t *testing.T) {
 			t.Errorf("Ping = %v", err)
 		}
 	})
+}
+
+// A node that starts beside a server that takes connections and says nothing knows none of its tables; there it is the login's own time that is up.
+func TestAServerThatNeverSaidAnything(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	s := newSQLiteSite(t, plainSite, "wal")
+	for _, scheme := range []string{"postgres", "mysql"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			o := s.options()
+			o.Database = scheme + "://gatecast@" + l.Addr().String() + "/site"
+			starting, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			v, err := Open(starting, o, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			setClock(v.db.breakers.session)
+			login := func() error {
+				ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+				defer cancel()
+				_, err := v.Verify(ctx, cookie(aliceKey))
+				return err
+			}
+			inVain(t, silentLimit, login)
+			if err := login(); !errors.Is(err, breaker.ErrOpen) {
+				t.Errorf("Verify of one that comes after = %v", err)
+			}
+			if err := v.Ping(t.Context()); !errors.Is(err, breaker.ErrOpen) {
+				t.Errorf("Ping = %v", err)
+			}
+		})
+	}
 }
 
 // What the database says is an answer, also where it is an error; so no migration has it left alone.
