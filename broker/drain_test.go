@@ -88,7 +88,7 @@ func TestDrainLosesNothing(t *testing.T) {
 				drained <- nodes[0].Drain(context.Background())
 			}()
 		}
-		answer, err := nc.Request("gc.in.g", fmt.Append(nil, i), time.Second)
+		answer, err := nc.Request("gc.in.g", fmt.Append(nil, i), brokertest.Within)
 		switch {
 		case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrConnectionClosed): // disconnected on the way
 		case err != nil:

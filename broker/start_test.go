@@ -142,7 +142,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 		ln.Close()
 		<-done
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 	defer cancel()
 	b, err := broker.Open(ctx, brokertest.ClusterOptions(0, "nats://"+ln.Addr().String()), brokertest.NewRecorder(), brokertest.Log())
 	if err == nil {
@@ -157,7 +157,7 @@ func TestDeadRoutesDoNotHoldUpTheFirstNode(t *testing.T) {
 	begun := time.Now()
 	o := brokertest.ClusterOptions(0, "nats://127.0.0.1:"+freePort(t), "nats://no-such-host.invalid:6222")
 	n := brokertest.Open(t, o, brokertest.NewRecorder())
-	if took := time.Since(begun); took > 8*time.Second {
+	if took := time.Since(begun); took > brokertest.Within { // and not as long as a node waits for others it hears of
 		t.Errorf("took %s", took)
 	}
 	if err := n.Ready(); err != nil {
@@ -187,8 +187,8 @@ func TestLeaveLingersAndJoinAgain(t *testing.T) {
 	a.Leave("g") // one too many
 	begun := time.Now()
 	brokertest.Eventually(t, "unsubscribed", func() bool { return a.Stats().Interest == 0 })
-	if took := time.Since(begun); took < time.Second || took > 5*time.Second {
-		t.Errorf("lingered %s, want 1 to 5 s", took)
+	if took := time.Since(begun); took < time.Second {
+		t.Errorf("lingered %s, want 2 s", took)
 	}
 	joinThenSend(t, "g", 1, a, b) // another group
 	a.JoinWait(t, "g")            // a new subscription, its own barrier
@@ -290,13 +290,13 @@ func TestDrain(t *testing.T) {
 		}
 	}
 	flush(t, nc)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	begun := time.Now()
 	if err := nodes[0].Drain(ctx); err != nil {
 		t.Errorf("Drain: %v", err)
 	}
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 2*brokertest.Within { // and not till the end of ctx
 		t.Errorf("took %s", took)
 	}
 	if err := nodes[0].Publish(&broker.Message{Group: []byte("g")}); !errors.Is(err, broker.ErrUnavailable) {

@@ -2,7 +2,6 @@ package broker_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/gatecast/gatecast/broker/brokertest"
 	"github.com/nats-io/nats.go"
@@ -34,7 +33,7 @@ func requester(t *testing.T, nodes []*brokertest.Node) func(testing.TB, int, str
 				m.Header.Set(k, v)
 			}
 		}
-		answer, err := conns[node].RequestMsg(m, 5*time.Second)
+		answer, err := conns[node].RequestMsg(m, brokertest.Within)
 		if err != nil {
 			t.Fatalf("request %s: %v", subject, err)
 		}

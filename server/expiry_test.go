@@ -10,7 +10,7 @@ import (
 	"github.com/gatecast/gatecast/authn"
 )
 
-// shortSessions is a verifier whose sessions last a second and can be extended.
+// shortSessions is a verifier whose sessions last two seconds and can be extended.
 type shortSessions struct {
 	cookieVerifier
 	extend atomic.Bool
@@ -20,7 +20,7 @@ type shortSessions struct {
 func (v *shortSessions) Verify(ctx context.Context, c authn.Credential) (*authn.Identity, error) {
 	id, err := v.cookieVerifier.Verify(ctx, c)
 	if err == nil {
-		id.Expires = time.Now().Add(time.Second)
+		id.Expires = time.Now().Add(2 * time.Second)
 	}
 	return id, err
 }

@@ -219,7 +219,7 @@ func TestPostgresQueryTimeout(t *testing.T) {
 	s := newPostgresSite(t, pgtest.Shared(t), plainSite)
 	s.addUser(account{id: "42"})
 	s.login(aliceKey, "42")
-	v := s.open(func(o *Options) { o.QueryTimeout = 100 * time.Millisecond; o.DatabaseConns = 1 })
+	v := s.open(func(o *Options) { o.QueryTimeout = time.Second; o.DatabaseConns = 1 })
 	tx, err := s.db.Begin()
 	if err != nil {
 		t.Fatal(err)

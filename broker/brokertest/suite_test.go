@@ -2,7 +2,6 @@ package brokertest
 
 import (
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
@@ -26,7 +25,7 @@ func TestSuiteOnItsOwnNode(t *testing.T) {
 				m.Header.Set(k, v)
 			}
 		}
-		answer, err := nc.RequestMsg(m, 5*time.Second)
+		answer, err := nc.RequestMsg(m, Within)
 		if err != nil {
 			t.Fatalf("request %s: %v", subject, err)
 		}

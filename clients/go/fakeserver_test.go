@@ -18,7 +18,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-const patience = 5 * time.Second // for anything a test waits for
+const patience = 15 * time.Second // for anything a test waits for
 
 // fakeServer speaks WebSocket on the wire level; the test says every frame.
 type fakeServer struct {

@@ -185,7 +185,7 @@ func TestClientCertificate(t *testing.T) {
 			t.Errorf("a certificate %s gets through: %v", name, s.head.Status)
 		}
 	}
-	short := ours.client(t, "brief", 3*time.Second)
+	short := ours.client(t, "brief", 6*time.Second)
 	if s, err = connect(&short, nil); err != nil {
 		t.Fatal(err)
 	}

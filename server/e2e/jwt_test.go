@@ -336,7 +336,7 @@ func TestTokenRefresh(t *testing.T) {
 	until := func(user string, exp time.Time, more ...jwt.MapClaims) string {
 		return token(t, user, append(more, jwt.MapClaims{"exp": exp.Unix()})...)
 	}
-	soon, late := time.Now().Add(4*time.Second), time.Now().Add(time.Hour)
+	soon, late := time.Now().Add(6*time.Second), time.Now().Add(time.Hour)
 
 	s := dialRaw(t, n, "/ws", bearer(until("kim", soon, extra("tour.1"))))
 	if w := s.must("welcome"); int64(w.num("expires")) != soon.Unix() || !strings.Contains(fmt.Sprint(w["groups"]), "tour.1") {

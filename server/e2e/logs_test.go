@@ -71,7 +71,7 @@ func (r record) has(key, want string) bool { return fmt.Sprint(r[key]) == want }
 // waitLine waits for a line from number n on that contains every one of parts.
 func (l *logs) waitLine(t testing.TB, n int, parts ...string) string {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for {
 		lines, grown := l.since(n)
 		for _, line := range lines {

@@ -78,7 +78,7 @@ func (s sample) conns() int { return int(s.sum("gatecast_conns")) }
 func (n *node) waitGrew(t testing.TB, before sample, name string, labels ...string) {
 	t.Helper()
 	var now sample
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, patience, func() string {
 		return fmt.Sprintf("%s%v stayed %v; the family is now %v", name, labels, before.sum(name, labels...), now[name])
 	}, func() bool {
 		now = n.metrics()

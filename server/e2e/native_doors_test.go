@@ -193,7 +193,7 @@ func TestBothDoorsCloseTogether(t *testing.T) {
 				t.Fatal("the NATS connection lives on")
 			}
 			t.Logf("both had ended after %v", time.Since(began))
-			again, err := nats.Connect("nats://"+p.b.nats, nats.Token(session), nats.NoReconnect(), nats.Timeout(5*time.Second))
+			again, err := nats.Connect("nats://"+p.b.nats, nats.Token(session), nats.NoReconnect(), nats.Timeout(patience))
 			if err == nil {
 				again.Close()
 			}
@@ -245,7 +245,7 @@ func TestNativeGrantsFollowAReload(t *testing.T) {
 func TestNativeExpiry(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "a", nil)
-	tok := token(t, "kim", jwt.MapClaims{"exp": time.Now().Add(3 * time.Second).Unix()})
+	tok := token(t, "kim", jwt.MapClaims{"exp": time.Now().Add(6 * time.Second).Unix()})
 	gone := make(chan struct{})
 	native(t, n, "kim", tok, nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
 	s := dial(t, n, bearer(tok))

@@ -88,7 +88,7 @@ func violated(t testing.TB, nc *nats.Conn, violations <-chan error, do func() er
 		if !errors.Is(err, nats.ErrPermissionViolation) && !strings.Contains(strings.ToLower(fmt.Sprint(err)), "permission") {
 			t.Errorf("%s: %v, want a permissions violation", what, err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Errorf("%s: allowed", what)
 	}
 }
@@ -106,7 +106,7 @@ func TestNativeRefused(t *testing.T) {
 		"no password":     {nats.UserInfo("app", "")},
 		"route user":      {nats.UserInfo("gatecast", clusterToken)},
 	} {
-		nc, err := nats.Connect("nats://"+n.nats, append(opts, nats.NoReconnect(), nats.Timeout(5*time.Second))...)
+		nc, err := nats.Connect("nats://"+n.nats, append(opts, nats.NoReconnect(), nats.Timeout(patience))...)
 		if err == nil {
 			nc.Close()
 			t.Errorf("%s: connected", name)
@@ -149,7 +149,7 @@ func TestDenyThroughBothDoors(t *testing.T) {
 			subs = append(subs, sub)
 		}
 	}
-	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+	if err := nc.FlushTimeout(patience); err != nil {
 		t.Fatal(err)
 	}
 	heard := subs[0] // gc.g.*.chat.>
@@ -177,7 +177,7 @@ func TestDenyThroughBothDoors(t *testing.T) {
 	if string(m.Data) != `"open"` {
 		t.Errorf("heard %q on %s", m.Data, m.Subject)
 	}
-	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+	if err := nc.FlushTimeout(patience); err != nil {
 		t.Fatal(err)
 	}
 	for _, sub := range subs {

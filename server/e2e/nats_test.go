@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -30,7 +29,7 @@ func native(t testing.TB, n *node, user, token string, opts ...nats.Option) *nat
 func natsConn(t testing.TB, n *node, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect("nats://"+n.nats, append([]nats.Option{
-		nats.Timeout(5 * time.Second), nats.MaxReconnects(0), nats.NoReconnect(),
+		nats.Timeout(patience), nats.MaxReconnects(0), nats.NoReconnect(),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}, opts...)...)
 	if err != nil {
@@ -49,7 +48,7 @@ func ingress(t testing.TB, nc *nats.Conn, subject string, body []byte, headers .
 		k, v, _ := strings.Cut(h, ": ")
 		m.Header.Add(k, v)
 	}
-	res, err := nc.RequestMsg(m, 5*time.Second)
+	res, err := nc.RequestMsg(m, patience)
 	if err != nil {
 		t.Fatalf("request to %s: %v", subject, err)
 	}
@@ -67,7 +66,7 @@ func subscribe(t testing.TB, nc *nats.Conn, subject string) *nats.Subscription {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+	if err := nc.FlushTimeout(patience); err != nil {
 		t.Fatal(err)
 	}
 	return sub

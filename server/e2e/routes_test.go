@@ -135,7 +135,7 @@ func TestPings(t *testing.T) {
 	for _, s := range []*socket{dead, raw} {
 		go func() {
 			for {
-				op, _, p, err := s.readFrame(time.Now().Add(time.Minute))
+				op, _, p, err := s.readFrame(time.Now().Add(2 * time.Minute))
 				if err != nil {
 					deadEnd <- 1006
 					return
@@ -165,8 +165,8 @@ func TestPings(t *testing.T) {
 			}
 		default:
 		}
-		if time.Since(began) > 30*time.Second {
-			t.Fatal("conns that answer no ping live on after 30 s")
+		if time.Since(began) > time.Minute {
+			t.Fatal("conns that answer no ping live on after a minute")
 		}
 	}
 	if took := time.Since(began); took < 9*time.Second {
