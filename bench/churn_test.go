@@ -27,6 +27,9 @@ func TestChurnHoldsTheTargetToItsConfirmations(t *testing.T) {
 			t.Parallel()
 			o := quick()
 			o.Churn, o.Duration = 50, 2*time.Second
+			if tt.want == "lost" {
+				o.Patience = forLosses
+			}
 			run := misbehaveIn(t, "churn", o, tt.faults)
 			if got := strings.Join(run.Faults, "; "); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) || len(run.Faults) > 1 {
 				t.Errorf("faults = %q, want %q only", got, tt.want)

@@ -215,21 +215,22 @@ func deliveries(sent []uint32, sizes []int) (n int64) {
 	return n
 }
 
-// gather waits until all is delivered, or nothing comes for the patience.
+// gather waits until all is delivered, or nothing comes for the patience while the receivers look.
 func (d *delivery) gather(ctx context.Context) error {
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
-	from, expected := ledger.Now(), d.expected()
+	from, expected, since := ledger.Now(), d.expected(), silence{before: d.crew.State().Quiet}
 	for {
 		s, now := d.crew.State(), ledger.Now()
+		quiet := since.now(s.Quiet)
 		switch {
 		case s.Err != nil:
 			return s.Err
 		case d.complete == nil && s.Delivered >= expected, d.complete != nil && d.complete():
 			return d.linger(ctx, tick)
-		case now-max(from, s.Last) > int64(d.o.Patience):
+		case quiet > d.o.Patience:
 			return nil // the ledger will say what is missing
-		case now-from > int64(gatherTime*(d.o.Warmup+d.o.Duration)+d.o.Patience):
+		case now-from > int64(gatherTime*(d.o.Warmup+d.o.Duration)+d.o.Patience) && now-s.Last < int64(d.o.Patience): // and it goes on
 			d.cutOff = time.Duration(now - from)
 			return nil
 		}
@@ -239,6 +240,17 @@ func (d *delivery) gather(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// silence is what [crew.State] says of Quiet, from a moment on.
+type silence struct{ before time.Duration }
+
+// now takes what it says now.
+func (s *silence) now(quiet time.Duration) time.Duration {
+	if quiet < s.before { // something came since
+		s.before = 0
+	}
+	return quiet - s.before
 }
 
 // until waits for a condition.
@@ -267,20 +279,46 @@ func (d *delivery) linger(ctx context.Context, tick *time.Ticker) error {
 	return nil
 }
 
-// faults names what is wrong with the counts. What was still arriving when the run was cut off is late, and may not be lost.
-func (d *delivery) faults(c ledger.Counts) []string {
-	if d.cutOff == 0 {
-		return c.Faults()
-	}
+// faults names what is wrong with the counts, of the target and of the harness. What a target may have dropped because its receivers did
+// not read is the harness's fault. What was still arriving when the run was cut off is late, and may not be lost: it is the harness's
+// fault if most of it lies in the receivers' sockets.
+func (d *delivery) faults(t crew.Tally) (target, harness []string) {
+	c := t.Counts
 	missing := c.Lost
+	switch {
+	case missing > 0 && d.overflow(t):
+		c.Lost = 0
+		return c.Faults(), []string{fmt.Sprintf("the receivers fell behind: they did not read for %v, and %d of %d messages never came",
+			t.Away.Round(time.Millisecond), missing, c.Expected)}
+	case d.cutOff == 0:
+		return c.Faults(), nil
+	}
 	c.Lost = 0
-	return append(c.Faults(), fmt.Sprintf("overloaded: %d of %d messages had not arrived %v after the last was published; lower the load, or raise -patience",
-		missing, c.Expected, d.cutOff.Round(time.Second)))
+	late := fmt.Sprintf("%d of %d messages %%s %v after the last was published; lower the load, or raise -patience", missing, c.Expected, d.cutOff.Round(time.Second))
+	if t.Unread > missing*int64(d.o.Size)/2 {
+		return c.Faults(), []string{"the receivers fell behind: " + fmt.Sprintf(late, "were not read")}
+	}
+	return append(c.Faults(), "overloaded: "+fmt.Sprintf(late, "had not arrived")), nil
+}
+
+// socketRoom is what a socket takes for a receiver that does not read, at least, before a target must keep or drop messages itself.
+const socketRoom = 64 << 10
+
+// overflow reports whether more came for a receiver than its socket takes while it did not look.
+func (d *delivery) overflow(t crew.Tally) bool {
+	unread := t.Away + time.Duration(d.pub.Lag().Max()) // what is published late comes together
+	share := min(1, unread.Seconds()/(d.o.Warmup+d.o.Duration).Seconds())
+	came := share * float64(t.Counts.Expected) / float64(d.o.Conns)
+	if d.o.Window > 0 {
+		came = min(came, float64(d.o.Window))
+	}
+	return came*float64(d.o.Size) > socketRoom
 }
 
 // result says what a run measured.
 func (d *delivery) result(t crew.Tally, m metered) *result.Run {
-	run := &result.Run{Ledger: &t.Counts, Faults: d.faults(t.Counts), P99: time.Duration(t.Times.Response.ValueAtQuantile(99))}
+	run := &result.Run{Ledger: &t.Counts, P99: time.Duration(t.Times.Response.ValueAtQuantile(99))}
+	run.Faults, run.Harness = d.faults(t)
 	if last := d.crew.State().Last; last < d.pub.Last() { // the end reached nobody
 		run.Faults = append(run.Faults, fmt.Sprintf("stalled: nothing arrived in the last %.1f s", time.Duration(ledger.Now()-last).Seconds()))
 	}
@@ -288,7 +326,7 @@ func (d *delivery) result(t crew.Tally, m metered) *result.Run {
 		run.Notes = append(run.Notes, fmt.Sprintf("stalled: nothing arrived for %v although messages were due", silence.Round(time.Millisecond)))
 	}
 	switch {
-	case m.elapsed == 0:
+	case m.elapsed == 0, m.deliveries == 0 && m.seconds[0].at-d.from > int64(d.o.Duration/2):
 		run.Harness = append(run.Harness, "the harness did not come to read the costs before the run was over")
 		return run
 	case m.deliveries == 0:

@@ -15,18 +15,19 @@ func TestAFloodIsToldFromTheReceivers(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		faults      benchtest.Faults
+		limit       int
 		refused     bool
 		fault, note string // "" = none
 	}{
-		{"a server without a limit", benchtest.Faults{}, false, "", "the target has no limit"},
-		{"a server that refuses", benchtest.Faults{Admit: 30, Otherwise: benchtest.Refuse}, true, "", ""},
-		{"a server that takes more than it should", benchtest.Faults{Admit: 250, Otherwise: benchtest.Refuse}, true, "should have been", ""},
-		{"a server that hangs up", benchtest.Faults{Admit: 30, Otherwise: benchtest.HangUp}, false, "got no answer", ""},
+		{"a server without a limit", benchtest.Faults{}, 100, false, "", "the target has no limit"},
+		{"a server that refuses", benchtest.Faults{Admit: 30, Otherwise: benchtest.Refuse}, 100, true, "", ""},
+		{"a server that takes more than it should", benchtest.Faults{Admit: 250, Otherwise: benchtest.Refuse}, 20, true, "should have been", ""},
+		{"a server that hangs up", benchtest.Faults{Admit: 30, Otherwise: benchtest.HangUp}, 100, false, "got no answer", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			o := quick()
-			o.Conns, o.Flood, o.Limit, o.Duration = 20, 300, 100, 3*time.Second
+			o.Conns, o.Flood, o.Limit, o.Duration = 20, 300, tt.limit, 3*time.Second
 			run := misbehaveIn(t, "flood", o, tt.faults)
 			if got := strings.Join(run.Faults, "; "); (tt.fault == "") != (got == "") || !strings.Contains(got, tt.fault) {
 				t.Errorf("faults = %q, want %q", got, tt.fault)

@@ -113,7 +113,7 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 		},
 		"settle": func(n string) { f.DurationVar(&o.Settle, n, o.Settle, "rest before measuring begins") },
 		"patience": func(n string) {
-			f.DurationVar(&o.Patience, n, o.Patience, "silence after which missing messages count as lost")
+			f.DurationVar(&o.Patience, n, o.Patience, "silence after which missing messages count as lost; only time in which the receivers look for messages counts")
 		},
 		"max-lag": func(n string) {
 			f.DurationVar(&o.MaxLag, n, o.MaxLag, "p99 of the generator's lag above which the run is invalid; 0 = its p95 may be 1ms, or a tenth of the response's p95 if that is more")

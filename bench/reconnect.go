@@ -163,7 +163,7 @@ func (d *delivery) awaitReturn(ctx context.Context, l *crew.Local) error {
 			return s.Err
 		case l.Away() == 0 && s.Delivered >= d.expected():
 			return d.linger(ctx, tick)
-		case l.Away() == 0 && now-max(s.Last, d.pub.Last()) > int64(quietAfter), now > deadline:
+		case l.Away() == 0 && s.Quiet > quietAfter && now-d.pub.Last() > int64(quietAfter), now > deadline:
 			return nil
 		}
 		select {

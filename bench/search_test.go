@@ -14,7 +14,7 @@ import (
 	"github.com/gatecast/gatecast/bench/result"
 )
 
-// TestSearchFindsWhatAServerKeeps: a server that needs 10 ms a message keeps less than 100 a second.
+// TestSearchFindsWhatAServerKeeps: a server that needs 10 ms a message keeps 100 a second, and is a second late after a second of 200.
 func TestSearchFindsWhatAServerKeeps(t *testing.T) {
 	t.Parallel()
 	server, err := benchtest.Start(benchtest.Faults{Work: 10 * time.Millisecond}, codec.Spec{Codec: "raw"})
@@ -27,13 +27,13 @@ func TestSearchFindsWhatAServerKeeps(t *testing.T) {
 		}
 	}()
 	o := quick()
-	o.Search, o.Rate, o.Most, o.P99, o.Duration, o.Conns, o.Groups = "rate", 400, 1000, 250*time.Millisecond, time.Second, 4, 1
+	o.Search, o.Rate, o.Most, o.P99, o.Duration, o.Conns, o.Groups = "rate", 400, 1000, time.Second, time.Second, 4, 1
 	run, err := probe(t.Context(), &site{o: o, in: server})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := run.Value("max-rate"); got <= 0 || got > 150 {
-		t.Errorf("max-rate = %v, want below 150\n%s", got, strings.Join(run.Notes, "\n"))
+	if got, _ := run.Value("max-rate"); got <= 0 || got > 250 {
+		t.Errorf("max-rate = %v, want below 250\n%s", got, strings.Join(run.Notes, "\n"))
 	}
 	if last := run.Notes[len(run.Notes)-1]; !strings.Contains(last, "the limit: ") {
 		t.Errorf("the last note is %q, want the limit", last)

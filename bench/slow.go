@@ -12,7 +12,6 @@ import (
 
 	"github.com/gatecast/gatecast/bench/codec"
 	"github.com/gatecast/gatecast/bench/crew"
-	"github.com/gatecast/gatecast/bench/ledger"
 	"github.com/gatecast/gatecast/bench/load"
 	"github.com/gatecast/gatecast/bench/result"
 )
@@ -74,7 +73,7 @@ func slowly(ctx context.Context, s *site) (run *result.Run, err error) {
 	d.pub = pub
 	d.rest = func() bool { // the slow ones have caught up, or nothing more comes
 		state := l.State()
-		return state.Err != nil || l.SlowDelivered() >= deliveries(pub.Sent(), slowSizes) || ledger.Now()-state.Last > int64(s.o.Patience)
+		return state.Err != nil || l.SlowDelivered() >= deliveries(pub.Sent(), slowSizes) || state.Quiet > s.o.Patience
 	}
 	tally, m, err := d.publish(ctx)
 	if err != nil {

@@ -170,7 +170,7 @@ func (c *Crew) hear(n news) {
 		return
 	}
 	s := &c.states[i]
-	s.Connected, s.Delivered, s.Last = n.Connected, n.Delivered, n.Last
+	s.Connected, s.Delivered, s.Last, s.Quiet = n.Connected, n.Delivered, n.Last, n.Quiet
 	if n.Error != "" && s.Err == nil {
 		s.Err = fmt.Errorf("%s: %s", c.shares[i].agent, n.Error)
 	}
@@ -216,7 +216,10 @@ func (c *Crew) State() (sum crew.State) {
 	sum.Err = c.host.lost()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, s := range c.states {
+	for i, s := range c.states {
+		if i == 0 || s.Quiet < sum.Quiet {
+			sum.Quiet = s.Quiet
+		}
 		sum.Connected += s.Connected
 		sum.Delivered += s.Delivered
 		sum.Last = max(sum.Last, s.Last)

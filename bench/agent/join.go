@@ -329,7 +329,7 @@ func (n *news) cost() {
 
 // enter says how far a crew is.
 func (n *news) enter(s crew.State) {
-	n.Connected, n.Delivered, n.Last = s.Connected, s.Delivered, s.Last
+	n.Connected, n.Delivered, n.Last, n.Quiet = s.Connected, s.Delivered, s.Last, s.Quiet
 	if s.Err != nil {
 		n.Error = s.Err.Error()
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -17,7 +18,7 @@ import (
 )
 
 // protocol is the version of the messages below. Agents of another one are refused.
-const protocol = 1
+const protocol = 2
 
 // Subjects of the host's NATS server. An agent has one of its own for orders, which it tells when it joins.
 const (
@@ -76,6 +77,7 @@ type news struct {
 	Connected int              `json:"connected"`
 	Delivered int64            `json:"delivered"`
 	Last      int64            `json:"last"`
+	Quiet     time.Duration    `json:"quiet"`
 	Error     string           `json:"error,omitempty"`
 	Usage     *proc.Usage      `json:"usage,omitempty"`     // of the agent; nil when it is news of completions only
 	Completed map[uint32]int64 `json:"completed,omitempty"` // by group: so many more have reached everybody there
@@ -90,6 +92,8 @@ type report struct {
 	Seconds           []second
 	Arrived           [][]crew.Arrival
 	Doubt             int64
+	Unread            int64
+	Away              time.Duration
 }
 
 type second struct {
@@ -103,7 +107,7 @@ func pack(h *hdrhistogram.Histogram) ([]byte, error) {
 
 // encodeReport returns a report's bytes.
 func encodeReport(r crew.Report) ([]byte, error) {
-	out := report{Counts: r.Counts, Silence: r.Silence, Arrived: r.Arrived, Doubt: r.Doubt}
+	out := report{Counts: r.Counts, Silence: r.Silence, Arrived: r.Arrived, Doubt: r.Doubt, Unread: r.Unread, Away: r.Away}
 	var err1, err2 error
 	out.Response, err1 = pack(r.Response)
 	out.Service, err2 = pack(r.Service)
@@ -130,7 +134,7 @@ func decodeReport(b []byte) (r crew.Report, err error) {
 	if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&in); err != nil {
 		return r, fmt.Errorf("read a report: %w", err)
 	}
-	r = crew.Report{Counts: in.Counts, Silence: in.Silence, Arrived: in.Arrived, Doubt: in.Doubt}
+	r = crew.Report{Counts: in.Counts, Silence: in.Silence, Arrived: in.Arrived, Doubt: in.Doubt, Unread: in.Unread, Away: in.Away}
 	var err1, err2 error
 	r.Response, err1 = hdrhistogram.Decode(in.Response)
 	r.Service, err2 = hdrhistogram.Decode(in.Service)

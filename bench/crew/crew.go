@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -62,7 +63,10 @@ type State struct {
 	Delivered int64 // first arrivals
 	Completed int64 // publications that reached all members; counted if Receive was given completed
 	Last      int64 // when something arrived
-	Err       error // what ended receiving; nil while it goes on
+	// Quiet is for how long all have looked since a message came, and found none. It stands still while they do not come to look, for
+	// then the silence may be theirs.
+	Quiet time.Duration
+	Err   error // what ended receiving; nil while it goes on
 }
 
 // Local is a crew in this process.
@@ -154,6 +158,7 @@ func (l *Local) ReceiveEach(from int64, complete func(group uint32, all int64)) 
 // State implements [Crew].
 func (l *Local) State() State {
 	s := l.rec.state()
+	s.Quiet = l.sw.Quiet()
 	if ended := l.ended.Load(); ended != nil {
 		select {
 		case <-*ended:
@@ -189,7 +194,14 @@ func (l *Local) Report(sent []uint32) (Report, error) {
 	if l.cancel != nil {
 		return Report{}, errors.New("the balance of a crew that still receives")
 	}
-	return l.rec.report(sent), nil
+	r := l.rec.report(sent)
+	r.Away = l.sw.Away()
+	for i := range l.opts.Count {
+		if l.rec.slow == nil || !l.rec.slow.is[i] { // nobody waits for slow ones
+			r.Unread += int64(l.sw.Unread(i))
+		}
+	}
+	return r, nil
 }
 
 // Close implements [Crew].

@@ -5,6 +5,7 @@ package crew
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -20,7 +21,9 @@ type Tally struct {
 	Times   Times
 	Silence int64 // longest time nothing came although something was due
 	Seconds []Second
-	Doubt   int64 // by so much the receivers' clocks may differ from the publisher's; 0 on one machine
+	Doubt   int64         // by so much the receivers' clocks may differ from the publisher's; 0 on one machine
+	Unread  int64         // bytes that had come when receiving ended, and were not read
+	Away    time.Duration // the longest time in which some receivers did not look at their sockets
 }
 
 // Times are the histograms of a run.
@@ -49,6 +52,8 @@ type Report struct {
 	Seconds  []Second    // of the same begin in all reports of a run
 	Arrived  [][]Arrival // by group and sequence number
 	Doubt    int64
+	Unread   int64
+	Away     time.Duration
 }
 
 // Arrival is how a publication arrived at a part of its receivers. Times are responses, 0 in the warm-up.
@@ -83,6 +88,8 @@ func Merge(members []int, reports ...Report) Tally {
 		t.Times.Service.Merge(r.Service)
 		t.Seconds = addSeconds(t.Seconds, r.Seconds)
 		t.Doubt = max(t.Doubt, r.Doubt)
+		t.Unread += r.Unread
+		t.Away = max(t.Away, r.Away)
 		if r.Near != nil {
 			if t.Near == nil {
 				t.Near, t.Far = load.NewHistogram(), load.NewHistogram()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -93,6 +94,12 @@ type Swarm struct {
 	mixed   bool                                    // messages share frames with other things; see codec.Mixer
 	tick    func(now int64) (next int64, err error) // see Tick
 	next    int64                                   // when tick is due
+	came    bool                                    // a message in this turn
+	readAt  int64                                   // when a socket was read last
+	looked  int64                                   // when Run looked last; 0 = not yet
+	still   time.Duration                           // see Quiet
+	quiet   atomic.Int64                            // still, for others
+	away    time.Duration                           // see Away
 
 	mu      sync.Mutex
 	pending map[int][]byte // guarded by mu: what a client's socket did not take yet
@@ -166,8 +173,46 @@ func (s *Swarm) Run(ctx context.Context) error {
 		if err := s.turn(wait); err != nil {
 			return err
 		}
+		s.listen(wait)
 	}
 	return nil
+}
+
+// listen ends a turn. It adds to the time in which nothing came what the turn was to wait at most: what it took longer, this goroutine
+// had no core, and the sockets may have had messages that it did not look at.
+func (s *Swarm) listen(wait time.Duration) {
+	now, before := s.readAt, s.still
+	if s.came {
+		s.came, s.still = false, 0
+	} else if now = ledger.Now(); s.looked > 0 {
+		s.still += min(time.Duration(now-s.looked), wait)
+	}
+	if s.still != before {
+		s.quiet.Store(int64(s.still))
+	}
+	if s.looked > 0 {
+		s.away = max(s.away, time.Duration(now-s.looked))
+	}
+	s.looked = now
+}
+
+// Quiet is for how long Run has looked for messages since the last one and found none. It stands still while Run does not come to look.
+// Any goroutine may ask.
+func (s *Swarm) Quiet() time.Duration { return time.Duration(s.quiet.Load()) }
+
+// Away is the longest time between two looks at the sockets. It is for when Run has ended.
+func (s *Swarm) Away() time.Duration { return s.away }
+
+// Unread is how many bytes have come for client i that Run has not read. It is for when Run has ended.
+func (s *Swarm) Unread(i int) int {
+	if s.clients[i].state != ready {
+		return 0
+	}
+	n, err := unix.IoctlGetInt(int(s.clients[i].fd), unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // Mute has client i read nothing more until Unmute. Both are for the goroutine that receives.
@@ -336,6 +381,7 @@ func (s *Swarm) handle(i int, events uint32) error {
 		return errors.New("the target closed the connection")
 	}
 	at := ledger.Now()
+	s.readAt = at
 	b := s.buf[:n]
 	if c.state == upgrading {
 		if b, err = s.upgrade(i, b, at); err != nil || len(b) == 0 {
@@ -412,6 +458,7 @@ func (s *Swarm) message(i int, op frame.Op, payload []byte, at int64) {
 		s.hear(i, payload, at)
 		return
 	}
+	s.came = true
 	for ; stamped; stamp, rest, stamped = ledger.Find(rest) {
 		if s.opts.Receiver != nil {
 			s.opts.Receiver.Receive(i, stamp, at)

@@ -335,3 +335,52 @@ func TestClientIsSmall(t *testing.T) {
 		t.Errorf("a client needs %d bytes, want 200 at most", n)
 	}
 }
+
+// TestQuietStandsStillWhileNobodyLooks: a swarm without a core for a while cannot say that nothing came.
+func TestQuietStandsStillWhileNobodyLooks(t *testing.T) {
+	const wait = 50 * time.Millisecond
+	s := &Swarm{}
+	s.listen(wait)
+	s.looked -= int64(time.Hour)
+	s.listen(wait)
+	if got := s.Quiet(); got != wait {
+		t.Errorf("an hour in which it looked for %v counts as %v", wait, got)
+	}
+	if got := s.Away(); got < time.Hour {
+		t.Errorf("away for %v, want an hour", got)
+	}
+	s.came, s.readAt = true, ledger.Now()
+	s.listen(wait)
+	if got := s.Quiet(); got != 0 {
+		t.Errorf("when something came it was quiet for %v", got)
+	}
+}
+
+func TestWhatIsNotReadIsKnown(t *testing.T) {
+	said, enough := make(chan struct{}), make(chan struct{})
+	addr := serve(t, func(conn net.Conn, accept string) {
+		_, _ = conn.Write([]byte(accept))
+		<-said
+		_, _ = conn.Write(message(0))
+		<-enough
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s := connected(t, addr, nil, nil)
+	if err := s.Connect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Unread(0); got != 0 {
+		t.Errorf("%d bytes unread before anything was said", got)
+	}
+	close(said)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for s.Unread(0) < len(message(0)) && ctx.Err() == nil {
+		<-tick.C
+	}
+	if got := s.Unread(0); got != len(message(0)) {
+		t.Errorf("%d bytes unread, want %d", got, len(message(0)))
+	}
+	close(enough)
+}
