@@ -41,6 +41,9 @@ var programs = []struct{ name, about string }{
 	{"rivals", "`directory` of the rivals that make bench-rivals installs (default: rivals beside this program)"},
 }
 
+// loopsAbout says what -loops is.
+const loopsAbout = "event loops or workers, of targets that let one choose; 0 = gatecast's own default (server.loops = 0), one a core of others"
+
 // flags declares the flags of a scenario: those that mean something to it.
 func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 	*o = settings{Options: s.defaults, binaries: make(map[string]string)}
@@ -98,7 +101,7 @@ func (s *scenario) flags(o *settings, stderr io.Writer) *flag.FlagSet {
 			f.TextVar(&o.listen, n, netip.MustParseAddrPort("0.0.0.0:0"), "`address` and port where -agents join")
 		},
 		"loops": func(n string) {
-			f.IntVar(&o.Loops, n, o.Loops, "event loops or workers, of targets that let one choose")
+			f.IntVar(&o.Loops, n, o.Loops, loopsAbout)
 		},
 		"login": func(n string) {
 			f.StringVar(&o.Login, n, o.Login, "kind of login: jwt, session, anonymous (default: the target's usual)")
@@ -197,8 +200,8 @@ func (s *scenario) check(o *result.Options) error {
 		return &usageError{"-conns must be at least 1"}
 	case o.Repeat < 1:
 		return &usageError{"-repeat must be at least 1"}
-	case o.Retries < 0 || o.Nodes < 1 || o.Loops < 1 || o.Users < 0 || o.Batch < 1:
-		return &usageError{"-nodes, -loops and -batch must be at least 1, -retries and -users at least 0"}
+	case o.Retries < 0 || o.Nodes < 1 || o.Loops < 0 || o.Users < 0 || o.Batch < 1:
+		return &usageError{"-nodes and -batch must be at least 1, -retries, -loops and -users at least 0"}
 	case takes("how") && o.How != howKill && o.How != howDrain:
 		return &usageError{fmt.Sprintf("-how %q: it is %s or %s", o.How, howKill, howDrain)}
 	case o.Nodes < s.leastNodes:

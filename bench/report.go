@@ -34,7 +34,7 @@ func writeTables(w io.Writer, d *result.Document, all bool) error {
 
 // writeTable prints a result.
 func writeTable(w io.Writer, r *result.Result, all bool) error {
-	fmt.Fprintf(w, "\n%s: %d loops, payload %d bytes, %d repeats\n", r.Title, r.Options.Loops, r.Options.Size, r.Options.Repeat)
+	fmt.Fprintf(w, "\n%s: %s, payload %d bytes, %d repeats\n", r.Title, r.Options.LoopsText(), r.Options.Size, r.Options.Repeat)
 	if r.Partial {
 		fmt.Fprintf(w, "PARTIAL: ended after %d of the runs: %s\n", len(r.Runs), r.Failure)
 	}

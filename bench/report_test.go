@@ -26,6 +26,9 @@ func TestRankingKeepsItsColumns(t *testing.T) {
 	if err := writeTable(&out, r, false); err != nil {
 		t.Fatal(err)
 	}
+	if !strings.Contains(out.String(), "soak: loops by default, ") {
+		t.Errorf("it does not say that loops were the server's own:\n%s", out.String())
+	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	at := strings.Index(lines[len(lines)-2], "123")
 	if got := strings.Index(lines[len(lines)-1], "123"); got != at || strings.Count(lines[len(lines)-1], " -") < 2 {

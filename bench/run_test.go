@@ -160,6 +160,8 @@ func TestMistakesAreToldClearly(t *testing.T) {
 		{"fanout -target raw,raw", "target raw is named twice"},
 		{"fanout -conns 0", "-conns must be at least 1"},
 		{"fanout -conns 100000000", "the limit is"},
+		{"fanout -loops -1", "-loops and -users at least 0"},
+		{"suite short -loops -1", "-loops at least 0"},
 		{"fanout -size 10", "-size must be at least 64"},
 		{"fanout -rate 0", "-rate or -window must be above 0"},
 		{"fanout -rate 5 -window 5", "give one of them"},

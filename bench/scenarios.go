@@ -5,7 +5,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +45,7 @@ type site struct {
 // common are the defaults of every scenario.
 var common = result.Options{
 	Targets: []string{"raw", "gatecast"}, Conns: 1000, Groups: 1, PerConn: 1, Size: 100, Batch: 1, Nodes: 1, Procs: 1,
-	Loops: runtime.NumCPU(), Warmup: time.Second, Duration: 5 * time.Second, Settle: 5 * time.Second,
+	Warmup: time.Second, Duration: 5 * time.Second, Settle: 5 * time.Second,
 	Repeat: 5, Retries: 5, Patience: 5 * time.Second,
 }
 

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -171,6 +172,7 @@ func parseSuite(args []string, stderr io.Writer) (s suite, o settings, err error
 	o.binaries = make(map[string]string)
 	f.Var((*names)(&o.Targets), "target", "comma-separated `targets` to leave in; those a scenario does not have are ignored (default: all)")
 	f.IntVar(&o.Repeat, "repeat", 0, "times each target is measured; 0 = the suite's own")
+	f.IntVar(&o.Loops, "loops", runtime.NumCPU(), loopsAbout)
 	o.declarePrograms(f)
 	if err := f.Parse(args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -181,8 +183,8 @@ func parseSuite(args []string, stderr io.Writer) (s suite, o settings, err error
 	if f.NArg() > 0 {
 		return s, o, &usageError{fmt.Sprintf("unexpected argument %q; flags begin with -", f.Arg(0))}
 	}
-	if o.Repeat < 0 {
-		return s, o, &usageError{"-repeat must be at least 1"}
+	if o.Repeat < 0 || o.Loops < 0 {
+		return s, o, &usageError{"-repeat must be at least 1, -loops at least 0"}
 	}
 	_, err = target.Find(o.Targets) // a name that is none
 	if err != nil {
@@ -199,6 +201,7 @@ func (s suite) jobs(o settings) (jobs []job, err error) {
 			return nil, err
 		}
 		j := job{scenario: sc, settings: settings{Options: sc.defaults, out: o.out, binaries: o.binaries, budgets: p.budgets}}
+		j.settings.Loops = o.Loops
 		p.change(&j.settings.Options)
 		if o.Repeat > 0 {
 			j.settings.Repeat = o.Repeat

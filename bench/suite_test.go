@@ -3,6 +3,8 @@
 package bench
 
 import (
+	"io"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -33,5 +35,33 @@ func TestAPolicyThatIsNoneIsRefused(t *testing.T) {
 	code, _, stderr := command(t, "slow", "-policy", "drop_all")
 	if code != exitError || stderr == "" {
 		t.Errorf("exit %d, %q", code, stderr)
+	}
+}
+
+// TestLoopsAreTheServersOwnUnlessTold: a scenario measures what users get who set nothing. A suite holds targets against raw with as many
+// loops, as the results in the repository do.
+func TestLoopsAreTheServersOwnUnlessTold(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want int
+	}{{[]string{"short"}, runtime.NumCPU()}, {[]string{"short", "-loops", "0"}, 0}, {[]string{"short", "-loops", "3"}, 3}} {
+		s, o, err := parseSuite(tt.args, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jobs, err := s.jobs(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range jobs {
+			if got := j.scenario.targetOptions(j.settings).Loops; got != tt.want {
+				t.Errorf("suite %v, %s: %d loops, want %d", tt.args, j.scenario.name, got, tt.want)
+			}
+		}
+	}
+	for _, s := range scenarios() {
+		if s.defaults.Loops != 0 {
+			t.Errorf("%s: %d loops by default", s.name, s.defaults.Loops)
+		}
 	}
 }

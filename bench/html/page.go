@@ -144,6 +144,7 @@ func about(r *result.Result) string {
 	if o.Groups > 1 {
 		parts = append(parts, result.Human("groups", float64(o.Groups))+" groups")
 	}
+	parts = append(parts, o.LoopsText())
 	if o.Size > 0 {
 		parts = append(parts, fmt.Sprintf("payload %s", result.Human("size-B", float64(o.Size))))
 	}

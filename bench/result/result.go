@@ -97,7 +97,7 @@ type Options struct {
 	Nodes    int           `json:"nodes"`
 	Procs    int           `json:"procs"`  // processes of receivers on this machine
 	Agents   int           `json:"agents"` // processes of receivers elsewhere
-	Loops    int           `json:"loops"`  // event loops of targets that let one choose
+	Loops    int           `json:"loops"`  // event loops of targets that let one choose; 0 = gatecast's own default, one a core of others
 	Login    string        `json:"login"`
 	Users    int           `json:"users"` // distinct users; 0 = one a connection
 	Known    bool          `json:"known"` // connect: all have logged in just before
@@ -109,6 +109,17 @@ type Options struct {
 	Patience time.Duration `json:"patience_ns"` // how long nothing may arrive before what is missing counts as lost
 	MaxLag   time.Duration `json:"max_lag_ns"`  // p99 of the generator's own lag in a valid run; 0 = see load.AllowedLag
 	P99      time.Duration `json:"p99_ns"`      // threshold; 0 = none
+}
+
+// LoopsText says how many loops there were, for people.
+func (o Options) LoopsText() string {
+	switch o.Loops {
+	case 0:
+		return "loops by default"
+	case 1:
+		return "1 loop"
+	}
+	return fmt.Sprintf("%d loops", o.Loops)
 }
 
 // Run is one target measured once.

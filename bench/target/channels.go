@@ -54,7 +54,7 @@ var daphne = &channelsTarget{
 var uvicorn = &channelsTarget{
 	server:  "uvicorn",
 	about:   "Django Channels on uvicorn (-loops = workers) with channels_redis, capacity raised from 100 to 1,000,000",
-	workers: func(o Options) int { return max(o.Loops, 1) },
+	workers: Options.workers,
 	args: func(addr netip.AddrPort, workers int) []string {
 		return []string{
 			"--host", addr.Addr().String(), "--port", strconv.Itoa(int(addr.Port())), "--backlog", strconv.Itoa(backlog),

@@ -113,7 +113,7 @@ func (nchanTarget) Start(ctx context.Context, o Options) (_ Instance, err error)
 	}()
 	path := filepath.Join(n.dir, "nginx.conf")
 	if err := writeNginxConf(path, map[string]any{
-		"Module": module, "Dir": n.dir, "Root": os.Geteuid() == 0, "Workers": max(o.Loops, 1), "Files": files, "Addr": n.addrs[0],
+		"Module": module, "Dir": n.dir, "Root": os.Geteuid() == 0, "Workers": o.workers(), "Files": files, "Addr": n.addrs[0],
 	}); err != nil {
 		return nil, err
 	}
@@ -124,8 +124,8 @@ func (nchanTarget) Start(ctx context.Context, o Options) (_ Instance, err error)
 	}
 	n.stages = [][]family{{f}}
 	if err := n.awaits(ctx, f, func(ctx context.Context) error {
-		if n.ready(); len(n.pids) <= max(o.Loops, 1) {
-			return fmt.Errorf("%d of %d workers run", len(n.pids)-1, max(o.Loops, 1))
+		if n.ready(); len(n.pids) <= o.workers() {
+			return fmt.Errorf("%d of %d workers run", len(n.pids)-1, o.workers())
 		}
 		return answers(ctx, n.addrs[0])
 	}); err != nil {

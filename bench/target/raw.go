@@ -64,7 +64,7 @@ func (r *rawInstance) Restart(ctx context.Context, _ int) error {
 	if err != nil {
 		return err
 	}
-	p, err := startAnnounced(exec.Command(self, RawCommand, "-addr", r.addr.String(), "-loops", strconv.Itoa(max(r.opts.Loops, 1)),
+	p, err := startAnnounced(exec.Command(self, RawCommand, "-addr", r.addr.String(), "-loops", strconv.Itoa(r.opts.workers()),
 		"-batch="+strconv.FormatBool(r.target.batch)))
 	if err != nil {
 		return err

@@ -3,9 +3,11 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -25,7 +27,7 @@ type Target interface {
 
 // Options say how a target is started and what is wanted of it.
 type Options struct {
-	Loops    int    // event loops or worker processes, for servers that let one choose
+	Loops    int    // event loops or worker processes, for servers that let one choose; 0 = gatecast's own default, one a core of others
 	Nodes    int    // of a cluster; at least 1
 	Conns    int    // clients there will be
 	Groups   int    // there are
@@ -43,6 +45,9 @@ type Options struct {
 
 	Binaries map[string]string // by target: path of a program given by flag
 }
+
+// workers is how many loops or processes a server gets that has no default of its own.
+func (o Options) workers() int { return cmp.Or(o.Loops, runtime.NumCPU()) }
 
 // Instance is a running server.
 type Instance interface {
