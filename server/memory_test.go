@@ -141,8 +141,8 @@ func TestAnIdleConnIsSmall(t *testing.T) {
 			before, goroutines := rest(), runtime.NumGoroutine()
 			idleConns(t, n, warm, conns, test.who)
 			after := rest()
-			bytes := float64(after.HeapAlloc-before.HeapAlloc) / (conns - warm)
-			objects := float64(after.HeapObjects-before.HeapObjects) / (conns - warm)
+			bytes := (float64(after.HeapAlloc) - float64(before.HeapAlloc)) / (conns - warm)
+			objects := (float64(after.HeapObjects) - float64(before.HeapObjects)) / (conns - warm) // below 0 if what was there before has gone
 			t.Logf("%.0f bytes and %.2f objects a conn", bytes, objects)
 			if bytes > test.most {
 				t.Errorf("%.0f bytes a conn, want %.0f at most", bytes, test.most)
