@@ -39,10 +39,26 @@ func parseFile(path string, data []byte) (*file, error) {
 		if de, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ = de.Position()
 		}
-		return nil, &Error{File: path, Line: line, Text: "not valid TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
+		text := strings.TrimPrefix(err.Error(), "toml: ")
+		return nil, &Error{File: path, Line: line, Text: "not valid TOML: " + text + tomlAdvice(text)}
 	}
 	f.lines = linesOf(data)
 	return f, nil
+}
+
+// tomlAdvice says what to do about the mistakes of who copies sections together. A parser of other words leaves them without.
+func tomlAdvice(text string) string {
+	switch {
+	case strings.Contains(text, "already exists as an array of tables"):
+		return "; every entry begins with double brackets: [[…]]"
+	case strings.Contains(text, "already exists"):
+		return "; a section stands once: put all its keys below one heading"
+	case strings.Contains(text, "is already defined"):
+		return "; keep one of them"
+	case strings.Contains(text, "at start of value"):
+		return `; a text needs quotes: "…"`
+	}
+	return ""
 }
 
 // linesOf finds the line of every key in a document that parsed before.
