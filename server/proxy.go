@@ -74,8 +74,8 @@ func (p proxies) trust(a netip.Addr) bool {
 func (p proxies) client(peer netip.Addr, forwarded string) netip.Addr {
 	for forwarded != "" {
 		i := strings.LastIndexByte(forwarded, ',')
-		a, err := netip.ParseAddr(strings.TrimSpace(forwarded[i+1:]))
-		if err != nil {
+		a, ok := forwardedAddress(strings.TrimSpace(forwarded[i+1:]))
+		if !ok {
 			return peer
 		}
 		if peer = a.Unmap(); !p.trust(peer) {
@@ -84,4 +84,18 @@ func (p proxies) client(peer netip.Addr, forwarded string) netip.Addr {
 		forwarded = forwarded[:max(i, 0)]
 	}
 	return peer
+}
+
+// forwardedAddress reads an entry of X-Forwarded-For. Some proxies (IIS, Azure's gateways, AWS's if told so) write the port too, and brackets around IPv6.
+func forwardedAddress(entry string) (netip.Addr, bool) {
+	if a, err := netip.ParseAddr(entry); err == nil {
+		return a, true
+	}
+	if at, err := netip.ParseAddrPort(entry); err == nil {
+		return at.Addr(), true
+	}
+	inner, open := strings.CutPrefix(entry, "[")
+	inner, shut := strings.CutSuffix(inner, "]")
+	a, err := netip.ParseAddr(inner)
+	return a, open && shut && err == nil && a.Is6()
 }

@@ -89,6 +89,8 @@ func TestForwardedAddressesCountFromTrustedProxiesOnly(t *testing.T) {
 	}
 	for forwarded, want := range map[string]string{
 		"203.0.113.9": "203.0.113.9", "6.6.6.6, 203.0.113.9, 10.1.1.1": "203.0.113.9", "nonsense": "127.0.0.1", "": "127.0.0.1", "6.6.6.6, ?": "127.0.0.1",
+		"6.6.6.6, 203.0.113.9:4711, 10.1.1.1:80": "203.0.113.9", "[2001:db8::1]:4711": "2001:db8::1", "[2001:db8::1]": "2001:db8::1", "[::ffff:203.0.113.9]:1": "203.0.113.9",
+		"203.0.113.9:": "127.0.0.1", "203.0.113.9:x": "127.0.0.1", "[203.0.113.9": "127.0.0.1", "[]": "127.0.0.1",
 	} {
 		if got := p.client(local, forwarded); got.String() != want {
 			t.Errorf("client(%q) = %v, want %s", forwarded, got, want)
