@@ -122,7 +122,7 @@ type Pinger interface {
 }
 
 // TombstoneKeeper is a Verifier whose sessions stay valid longer than the usual ten minutes after logout, because nothing
-// is deleted at logout (signed cookies). TombstoneTTL is how long a revoked session has to be remembered.
+// is deleted at logout (signed cookies, tickets). TombstoneTTL is how long a revoked session has to be remembered.
 type TombstoneKeeper interface {
 	TombstoneTTL() time.Duration
 }

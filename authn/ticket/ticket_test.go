@@ -290,6 +290,27 @@ func TestTicketsInAChain(t *testing.T) {
 	}
 }
 
+// A ticket that a clock ahead has signed is young for longer than a logout is usually remembered.
+func TestALogoutIsRememberedForAsLongAsATicketMayCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := open(t, func(o *Options) { o.MaxAge = longestAge })
+		o := authn.DefaultOptions()
+		o.Chain, o.Carriers = []string{"ticket"}, []string{"query"}
+		chain, err := authn.NewChain(o, map[string]authn.Verifier{"ticket": v}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash := strings.Repeat("ab", 32)
+		ticket := sign(secret, fields{"user": "42", "id": rand.Text(), "session": hash}, time.Now().Add(leeway))
+		chain.RevokeSession(hash, 0)
+		<-time.After(longestAge + leeway - time.Second)
+		var refused *authn.Refused
+		if _, err := chain.Authenticate(t.Context(), &authn.Request{Token: ticket}); !errors.As(err, &refused) || refused.Reason != "revoked" {
+			t.Errorf("the ticket = %v, want revoked", err)
+		}
+	})
+}
+
 // A session of signed_cookies and a ticket have the same form. Each finds its verifier, whichever is asked first.
 func TestTicketsBesideSignedCookies(t *testing.T) {
 	sessions := signedCookies(t)

@@ -75,6 +75,9 @@ func (v *Verifier) Ping(ctx context.Context) error {
 	return v.users.Ping(ctx)
 }
 
+// TombstoneTTL implements authn.TombstoneKeeper: a ticket of a session can come for as long after its logout, signed by a clock that is ahead.
+func (v *Verifier) TombstoneTTL() time.Duration { return v.opts.MaxAge + leeway }
+
 // CookieName implements authn.CookieNamer: a cookie is sent more than once.
 func (v *Verifier) CookieName() string { return "" }
 
