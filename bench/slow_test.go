@@ -58,16 +58,18 @@ func TestSlowReceiversAreToldFromOthers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			run := sluggish(t, tt.faults)
-			if lost := value(t, run, "slow-lost"); (lost > 0) != tt.loses {
-				t.Errorf("%v messages lost by slow receivers, want some: %v", lost, tt.loses)
+			for range common.Retries { // on a machine that holds the server up, too little may come while slow ones do not read
+				run := sluggish(t, tt.faults)
+				lost, closed, p99 := value(t, run, "slow-lost"), value(t, run, "slow-closed"), time.Duration(value(t, run, "during-p99-ns"))
+				t.Logf("%v messages lost by slow receivers, %v closed, p99 of the others is %v while they do not read", lost, closed, p99)
+				if lost > 0 && !tt.loses || closed > tt.closed {
+					t.Fatalf("want some lost: %v, and %v closed", tt.loses, tt.closed)
+				}
+				if (lost > 0) == tt.loses && closed == tt.closed && p99 >= tt.during {
+					return
+				}
 			}
-			if closed := value(t, run, "slow-closed"); closed != tt.closed {
-				t.Errorf("%v closed, want %v", closed, tt.closed)
-			}
-			if p99 := time.Duration(value(t, run, "during-p99-ns")); p99 < tt.during {
-				t.Errorf("p99 of the others is %v while slow ones do not read, want %v at least", p99, tt.during)
-			}
+			t.Errorf("want some lost: %v, %v closed, and %v at least", tt.loses, tt.closed, tt.during)
 		})
 	}
 }
