@@ -68,7 +68,9 @@ func churned(ctx context.Context, s *site) (run *result.Run, err error) {
 	if err != nil {
 		return nil, err
 	}
-	run = d.result(tally, m)
+	if run = d.result(tally, m); d.closed {
+		return run, nil
+	}
 	d.judgeMoves(run, l.Moves(), m, mid, ok)
 	return run, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gatecast/gatecast/bench/load"
 	"github.com/gatecast/gatecast/bench/plan"
 	"github.com/gatecast/gatecast/bench/result"
+	"github.com/gatecast/gatecast/bench/swarm"
 )
 
 const (
@@ -44,6 +45,7 @@ type delivery struct {
 	rest     func() bool      // whether nothing is awaited that is not measured; nil = nothing is
 
 	cutOff time.Duration // after the last publication, with messages still arriving; 0 = not
+	closed bool          // a receiver's connection was, which may not have read in time
 
 	looked, seen *inside // before the first publication and after the last delivery
 }
@@ -170,12 +172,16 @@ func (d *delivery) publish(ctx context.Context) (tally crew.Tally, m metered, er
 	if stopErr := d.crew.Stop(); err == nil { // else these say the same again
 		err = errors.Join(meterErr, stopErr)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, swarm.ErrClosed) {
 		return tally, m, err
 	}
 	d.seen = d.look(ctx)
-	tally, err = d.crew.Balance(d.pub.Sent())
-	return tally, m, err
+	tally, balanceErr := d.crew.Balance(d.pub.Sent())
+	if err != nil && balanceErr == nil && d.overflow(tally) {
+		d.closed = true
+		return tally, metered{}, nil
+	}
+	return tally, m, errors.Join(err, balanceErr)
 }
 
 func (d *delivery) send(ctx context.Context) error {
@@ -317,7 +323,12 @@ func (d *delivery) overflow(t crew.Tally) bool {
 
 // result says what a run measured.
 func (d *delivery) result(t crew.Tally, m metered) *result.Run {
-	run := &result.Run{Ledger: &t.Counts, P99: time.Duration(t.Times.Response.ValueAtQuantile(99))}
+	run := &result.Run{Ledger: &t.Counts}
+	if d.closed {
+		run.Harness = []string{fmt.Sprintf("the receivers fell behind: they did not read for %v, and the target closed a connection", t.Away.Round(time.Millisecond))}
+		return run
+	}
+	run.P99 = time.Duration(t.Times.Response.ValueAtQuantile(99))
 	run.Faults, run.Harness = d.faults(t)
 	if last := d.crew.State().Last; last < d.pub.Last() { // the end reached nobody
 		run.Faults = append(run.Faults, fmt.Sprintf("stalled: nothing arrived in the last %.1f s", time.Duration(ledger.Now()-last).Seconds()))

@@ -3,6 +3,8 @@
 package bench
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/gatecast/gatecast/bench/ledger"
 	"github.com/gatecast/gatecast/bench/load"
 	"github.com/gatecast/gatecast/bench/proc"
+	"github.com/gatecast/gatecast/bench/swarm"
 )
 
 // told is a crew that says of itself what a test has it say, one after the other, and the last for ever.
@@ -20,6 +23,7 @@ type told struct {
 	crew.Crew
 	states []crew.State
 	asked  int
+	tally  crew.Tally
 }
 
 func (c *told) State() crew.State {
@@ -27,12 +31,19 @@ func (c *told) State() crew.State {
 	return c.states[min(c.asked, len(c.states))-1]
 }
 
+func (c *told) Receive(int64, func(int64))           {}
+func (c *told) Stop() error                          { return c.State().Err }
+func (c *told) Balance([]uint32) (crew.Tally, error) { return c.tally, nil }
+
 // published is a publisher that is done.
 type published struct {
 	publisher
 	sent []uint32
 }
 
+func (p published) Open(_ context.Context, _ load.Schedule, _ int, alive func() error) error {
+	return alive()
+}
 func (p published) Sent() []uint32 { return p.sent }
 func (p published) Last() int64    { return 0 }
 func (p published) Lag() *hdrhistogram.Histogram {
@@ -111,6 +122,28 @@ func TestLossesOfReceiversThatDidNotReadAreNoFaultOfTheTarget(t *testing.T) {
 		target, harness := d.faults(tally)
 		if len(target)+len(harness) != 1 || (len(harness) == 1) != tt.harness {
 			t.Errorf("%s: target %q, harness %q", tt.name, target, harness)
+		}
+	}
+}
+
+// TestAConnectionOfWhoDidNotReadMayBeClosed: that says nothing of the target. Otherwise it ends the measurement.
+func TestAConnectionOfWhoDidNotReadMayBeClosed(t *testing.T) {
+	for away, harness := range map[time.Duration]bool{time.Second: true, time.Millisecond: false} {
+		c := &told{states: []crew.State{{Err: fmt.Errorf("client 3: %w", swarm.ErrClosed)}}}
+		c.tally = crew.Tally{Counts: ledger.Counts{Expected: 2200}, Away: away}
+		o := quick()
+		o.Size = 16000
+		d := &delivery{site: &site{o: o, in: elsewhere{}}, crew: c, pub: published{}, sizes: []int{10, 10}}
+		tally, m, err := d.publish(t.Context())
+		if (err == nil) != harness {
+			t.Errorf("away for %v: %v", away, err)
+			continue
+		}
+		if err == nil {
+			run := d.result(tally, m)
+			if len(run.Faults) > 0 || len(run.Harness) != 1 || !strings.Contains(run.Harness[0], "closed a connection") {
+				t.Errorf("away for %v: target %q, harness %q", away, run.Faults, run.Harness)
+			}
 		}
 	}
 }

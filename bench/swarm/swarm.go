@@ -44,6 +44,9 @@ type Options struct {
 	Rate     float64                                   // handshakes due a second, open loop; 0 = as fast as they are answered
 }
 
+// ErrClosed is what ends a client whose connection the target ended in order.
+var ErrClosed = errors.New("the target closed the connection")
+
 // state of a client:
 //
 //	idle ─dial─► dialing ─writable─► upgrading ─101─► joining ─Heard.Joined─► ready
@@ -170,10 +173,11 @@ func (s *Swarm) Run(ctx context.Context) error {
 			}
 			wait = min(wait, time.Duration(max(s.next-now, 0)))
 		}
-		if err := s.turn(wait); err != nil {
+		err := s.turn(wait)
+		s.listen(wait)
+		if err != nil {
 			return err
 		}
-		s.listen(wait)
 	}
 	return nil
 }
@@ -378,7 +382,7 @@ func (s *Swarm) handle(i int, events uint32) error {
 	case err != nil:
 		return fmt.Errorf("read: %w", err)
 	case n == 0:
-		return errors.New("the target closed the connection")
+		return ErrClosed
 	}
 	at := ledger.Now()
 	s.readAt = at
@@ -448,7 +452,7 @@ func (s *Swarm) message(i int, op frame.Op, payload []byte, at int64) {
 		s.err = errors.Join(s.err, s.Send(i, s.out))
 		return
 	case frame.Close:
-		s.err = errors.Join(s.err, fmt.Errorf("the target closed the connection: %q", payload[min(2, len(payload)):]))
+		s.err = errors.Join(s.err, fmt.Errorf("%w: %q", ErrClosed, payload[min(2, len(payload)):]))
 		return
 	case frame.Pong:
 		return
