@@ -1,6 +1,11 @@
 package e2e
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"net/url"
 	"slices"
 	"strings"
@@ -26,16 +31,23 @@ func testPackages(t *testing.T, r release) {
 	if !r.from(5.0) {
 		knox = 4
 	}
-	s := newSite(t, siteOptions{release: r, apps: "otp,allauth,jwt", tokens: "-", nats: "nats://" + nats, served: true})
+	o := siteOptions{release: r, apps: "otp,allauth,jwt", tokens: "-", nats: "nats://" + nats, served: true}
+	signedWith := "secret"
+	if r.from(5.2) {
+		signedWith, o.jwt = "public_key", byKeyPair(t)
+	}
+	s := newSite(t, o)
 	printed := s.gatecastConf()
 	if backends := printed["authn.django.backends"]; !slices.Contains(backends.([]any), any("allauth.account.auth_backends.AuthenticationBackend")) {
 		t.Errorf("gatecast_keys prints the backends %v, want allauth's among them", backends)
+	}
+	if printed["authn.jwt."+signedWith] == nil {
+		t.Errorf("gatecast_keys prints no authn.jwt.%s", signedWith)
 	}
 	c := conf{
 		"broker.listen": nats, "authn.chain": []string{"django", "django:otp", "django:mfa", "token", "jwt"}, "authn.carriers": []string{"cookie", "header"},
 		"authn.revalidate": "1s", "authn.cache_ttl": "30s",
 		"authn.token.kinds": []string{"drf", "knox"}, "authn.token.knox_version": knox,
-		"authn.jwt.secret": siteJWTKey, "authn.jwt.user_claim": "user_id", "authn.jwt.users": "django", "authn.jwt.revoke_token_claim": "hash_password",
 		// The same sessions under other cookies, where a second step is asked for.
 		"authn.django.sites.otp.require_session_keys": []string{"otp_device_id"}, "authn.django.sites.mfa.require_auth_methods": []string{"mfa"},
 	}
@@ -45,7 +57,9 @@ func testPackages(t *testing.T, r release) {
 		}
 		c["authn.django.sites."+site+".cookie_name"] = site + "id"
 	}
-	n := startNode(t, "a", c.over(printed))
+	c = c.over(printed)
+	c["authn.jwt.secret"] = printed["authn.jwt.secret"] // nil: not that of other tests either
+	n := startNode(t, "a", c)
 	dir := t.TempDir()
 	n.conf.write(t, dir)
 
@@ -168,6 +182,33 @@ func testPackages(t *testing.T, r release) {
 			refused(t, scheme("Token", token), "unknown_token")
 		})
 	}
+}
+
+// byKeyPair is a SIMPLE_JWT that has all that verifying can ask for, as JSON.
+func byKeyPair(t *testing.T) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]any{
+		"ALGORITHM":     "RS256",
+		"SIGNING_KEY":   string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
+		"VERIFYING_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+		"USER_ID_CLAIM": "sub", "ISSUER": "https://site.test", "AUDIENCE": []string{"chat", "shop"}, "LEEWAY": 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // admitted dials until it is let in.

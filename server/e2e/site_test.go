@@ -53,6 +53,7 @@ type siteOptions struct {
 	database   string // as newDatabase gave it; "" = one of the site's own
 	prefix     string // user_prefix of its users
 	apps       string // third-party logins, comma-separated: allauth, otp, jwt
+	jwt        string // more of SIMPLE_JWT, as JSON
 	served     bool   // the command site takes the place of people: it serves the pages too, so serve is not to be called
 }
 
@@ -120,6 +121,7 @@ func plan(t testing.TB, o siteOptions) *site {
 		"SITE_PREFIX=" + o.prefix,
 		"SITE_APPS=" + o.apps,
 		"SITE_JWT_KEY=" + siteJWTKey,
+		"SITE_JWT=" + o.jwt,
 		"DJANGO_SETTINGS_MODULE=project.settings",
 	}
 	if o.customUser {

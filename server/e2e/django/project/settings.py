@@ -96,7 +96,7 @@ if "allauth" in APPS:
     EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     STATIC_URL = "/static/"  # the middleware of old ones looks at it
 if "jwt" in APPS:
-    SIMPLE_JWT = {"SIGNING_KEY": os.environ["SITE_JWT_KEY"], "CHECK_REVOKE_TOKEN": True}
+    SIMPLE_JWT = {"SIGNING_KEY": os.environ["SITE_JWT_KEY"], "CHECK_REVOKE_TOKEN": True, **json.loads(os.environ["SITE_JWT"] or "{}")}
 
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"

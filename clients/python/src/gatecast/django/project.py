@@ -11,6 +11,7 @@ from django.db import connections, router
 from . import user_prefix
 from .caches import Cache
 from .keys import SESSION_SALT, derive_keys, derive_legacy_keys
+from .simplejwt import SimpleJWT
 from .token_kinds import Tokens
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -22,13 +23,14 @@ PASSWORD = "PASSWORD"  # stands for the password; a node refuses to start with i
 
 
 class Project:
-    """values are the scalars and lists for [authn.django], tokens those for [authn.token], fallbacks the older keys, notes what a person should read."""
+    """values are the scalars and lists for [authn.django], tokens those for [authn.token], jwt has those for [authn.jwt], fallbacks the older keys, notes what a person should read."""
 
     def __init__(self, with_password=False, legacy_sha1=False):
         self.with_password = with_password
         self.legacy_sha1 = legacy_sha1
         self.values = {}
         self.tokens = {}
+        self.jwt = None
         self.fallbacks = []
         self.notes = []
         self.comments = {}  # key -> a remark to stand above it
@@ -53,7 +55,8 @@ class Project:
             )
         tokens = Tokens()
         self.tokens = tokens.values
-        self.notes += tokens.notes
+        self.jwt = SimpleJWT()
+        self.notes += tokens.notes + self.jwt.notes
 
     def _sessions(self, store):
         from django.contrib.sessions.backends import cache, cached_db, db, file, signed_cookies

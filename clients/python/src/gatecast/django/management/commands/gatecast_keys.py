@@ -1,4 +1,4 @@
-"""manage.py gatecast_keys: the sections [authn.django] and [authn.token] of config.toml for this project."""
+"""manage.py gatecast_keys: the sections [authn.django], [authn.token] and [authn.jwt] of config.toml for this project."""
 
 import json
 import re
@@ -32,10 +32,7 @@ def render(project):
     for note in project.notes:
         yield comment("NOTE: " + note)
     yield "[authn.django]"
-    for key, value in project.values.items():
-        if key in project.comments:
-            yield comment(project.comments[key])
-        yield "%s = %s" % (key, toml(value))
+    yield from pairs(project.values, project.comments)
     for keys in project.fallbacks:
         yield ""
         yield "[[authn.django.fallbacks]]"
@@ -45,8 +42,19 @@ def render(project):
         yield ""
         yield comment('the tokens of this project count when "token" is in authn.chain')
         yield "[authn.token]"
-        for key, value in project.tokens.items():
-            yield "%s = %s" % (key, toml(value))
+        yield from pairs(project.tokens, {})
+    if project.jwt.values:
+        yield ""
+        yield comment('the tokens of SimpleJWT count when "jwt" is in authn.chain, and are looked for where authn.carriers says: "header", "cookie"')
+        yield "[authn.jwt]"
+        yield from pairs(project.jwt.values, project.jwt.comments)
+
+
+def pairs(values, comments):
+    for key, value in values.items():
+        if key in comments:
+            yield comment(comments[key])
+        yield "%s = %s" % (key, toml(value))
 
 
 def toml(value):
