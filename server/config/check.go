@@ -351,11 +351,13 @@ func (s *Settings) checkCarriers() {
 		readers[a.Django.CookieName] = []string{"django"}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Django.Sites)) {
-		cookie := a.Django.Sites[name].CookieName
-		readers[cookie] = append(readers[cookie], "django:"+name)
+		if !s.usersOnly(name) {
+			cookie := a.Django.Sites[name].CookieName
+			readers[cookie] = append(readers[cookie], "django:"+name)
+		}
 	}
-	for cookie, names := range readers {
-		if len(names) > 1 {
+	for _, cookie := range slices.Sorted(maps.Keys(readers)) {
+		if names := readers[cookie]; len(names) > 1 {
 			s.warnAt("authn.django.sites", "authn.django.sites: %s read the same cookie %q: on one host browsers send only one of them, and the first in authn.chain decides; give each site a SESSION_COOKIE_NAME", strings.Join(names, " and "), cookie)
 		}
 	}

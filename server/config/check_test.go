@@ -120,6 +120,15 @@ func TestTheUsersOfTokensAreThoseOfTheirSite(t *testing.T) {
 	}
 }
 
+// A site whose sessions nobody reads has a cookie name all the same, the default.
+func TestASiteOfUsersAloneReadsNoCookie(t *testing.T) {
+	django := "[authn.django]\nsession_key = \"" + key(1) + "\"\nhash_key = \"" + key(2) + "\"\ndatabase = \"sqlite:///srv/db\"\n"
+	s := load(t, works+"users = \"django:shop\"\n[authn]\nchain = [\"django\", \"jwt\"]\n"+django+"[authn.django.sites.shop]\ndatabase = \"sqlite:///srv/shop\"\nuser_prefix = \"shop-\"\n")
+	if i := slices.IndexFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "the same cookie") }); i >= 0 {
+		t.Errorf("warning: %s", s.Warnings[i])
+	}
+}
+
 func TestTheDefaultChainLeavesOutWhatIsNotConfigured(t *testing.T) {
 	s := load(t, works)
 	if got := s.Config.Authn.Chain; !slices.Equal(got, []string{"jwt"}) {
