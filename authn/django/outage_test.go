@@ -20,6 +20,7 @@ import (
 // A connection whose answer is given up is closed, which a server that hangs does not notice: whoever asks again and again must not have more and more of them
 // there, all of which it would have to serve when it goes on. And then logins work again.
 func TestConnectionsAreBoundedWhileTheServerHangs(t *testing.T) {
+	t.Parallel() // as the others here, it waits most of the time, for a server of its own
 	server := pgtest.Start(t)
 	s := newPostgresSite(t, server, plainSite)
 	s.addUser(account{id: "42"})
@@ -27,7 +28,8 @@ func TestConnectionsAreBoundedWhileTheServerHangs(t *testing.T) {
 	s.db.SetMaxIdleConns(0) // those counted below are the verifier's
 	const conns = 3
 	v := s.open(func(o *Options) { o.DatabaseConns, o.QueryTimeout = conns, 100*time.Millisecond })
-	mustVerify(t, v, aliceKey)
+	v.db.breakers.session.Limit, v.db.breakers.user.Limit = 0, 0 // else it would be asked six times in all
+	until(t, "the first login", func() bool { _, err := v.Verify(t.Context(), cookie(aliceKey)); return err == nil })
 	server.Pause(t)
 	most := 0
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
@@ -63,6 +65,7 @@ func TestConnectionsAreBoundedWhileTheServerHangs(t *testing.T) {
 // A database that hangs costs the first logins query_timeout, and no others: they are told at once, by whom it is asked nothing. One question finds out that it answers again,
 // or an answer to a sweep does.
 func TestADatabaseThatHangsIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	s := newPostgresSite(t, server, plainSite)
 	s.addUser(account{id: "42"})
@@ -75,7 +78,7 @@ func TestADatabaseThatHangsIsLeftAlone(t *testing.T) {
 	u.Host = way.addr
 	const conns = 3
 	v := s.open(func(o *Options) {
-		o.Database, o.DatabaseConns, o.QueryTimeout = u.String(), conns, 200*time.Millisecond
+		o.Database, o.DatabaseConns, o.QueryTimeout = u.String(), conns, hangTime
 	})
 	clock := setClock(v.db.breakers.session, v.db.breakers.user)
 	id := mustVerify(t, v, aliceKey)
@@ -119,6 +122,7 @@ func TestADatabaseThatHangsIsLeftAlone(t *testing.T) {
 
 // A login may find out as well, after the pause, and a node that nobody asks because it is not ready does by being asked whether it is.
 func TestADatabaseThatIsBack(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	s := newPostgresSite(t, server, plainSite)
 	s.addUser(account{id: "42"})

@@ -194,6 +194,7 @@ func TestWhatADatabaseSaysIsAnAnswer(t *testing.T) {
 
 // The cache's table is asked besides the others, and left alone besides them.
 func TestACacheTableThatIsLocked(t *testing.T) {
+	t.Parallel()
 	s := newPostgresSite(t, pgtest.Shared(t), plainSite)
 	s.addUser(account{id: "42"})
 	s.login(aliceKey, "42")
@@ -225,6 +226,7 @@ func TestACacheTableThatIsLocked(t *testing.T) {
 
 // Rules have a breaker for each sql: one that hangs takes no others with it, and is asked no more for a moment.
 func TestAnSQLRuleThatHangs(t *testing.T) {
+	t.Parallel()
 	s := newPostgresSite(t, pgtest.Shared(t), plainSite)
 	s.addUser(account{id: "42"})
 	s.members()
