@@ -36,6 +36,12 @@ type Breaker struct {
 	round   uint64 // counts openings and closings
 }
 
+// Limit and Pause of what logins ask besides the application, whose own are options (docs/adr/0031).
+const (
+	Limit = 5
+	Pause = time.Second
+)
+
 // Outcome is what came of a question.
 type Outcome uint8
 

@@ -100,7 +100,7 @@ func TestADatabaseThatHangsIsLeftAlone(t *testing.T) {
 	if now := way.questions(); now > asked+conns { // which may have been under way
 		t.Errorf("a database that is left alone was asked %d times", now-asked)
 	}
-	clock.pass(silentPause)
+	clock.pass(breaker.Pause)
 	if err := login(); err == nil || errors.Is(err, breaker.ErrOpen) {
 		t.Errorf("Verify of one that probes = %v", err)
 	}
@@ -131,14 +131,14 @@ func TestADatabaseThatIsBack(t *testing.T) {
 	clock := setClock(v.db.breakers.session, v.db.breakers.user)
 	mustVerify(t, v, aliceKey)
 	server.Pause(t)
-	inVain(t, silentLimit, func() error {
+	inVain(t, breaker.Limit, func() error {
 		_, err := v.Verify(t.Context(), cookie(aliceKey))
 		return err
 	})
 	if err := v.Ping(t.Context()); !errors.Is(err, breaker.ErrOpen) {
 		t.Errorf("Ping = %v", err)
 	}
-	clock.pass(silentPause)
+	clock.pass(breaker.Pause)
 	if err := v.Ping(t.Context()); err == nil || errors.Is(err, breaker.ErrOpen) {
 		t.Errorf("Ping after the pause = %v, want that it was asked and did not answer", err)
 	}

@@ -13,16 +13,12 @@ import (
 	"github.com/gatecast/gatecast/authn/breaker"
 )
 
-// A database that hangs is left alone after so many questions in a row, and for so long. Each table that logins ask has a breaker of its own: one that is
-// locked hangs alone, and what the database says about others says nothing about it (docs/adr/0031).
-const (
-	silentLimit = 5
-	silentPause = time.Second
-)
+// A database that hangs is left alone for a moment. Each table that logins ask has a breaker of its own: one that is locked hangs alone, and what the database
+// says about others says nothing about it (docs/adr/0031).
 
 // newBreaker makes the breaker of one question; what is asked is for people.
 func newBreaker(what string, log *slog.Logger) *breaker.Breaker {
-	return &breaker.Breaker{Name: "the site's database (" + what + ")", Limit: silentLimit, Pause: silentPause, Silent: unanswered, Log: log}
+	return &breaker.Breaker{Name: "the site's database (" + what + ")", Limit: breaker.Limit, Pause: breaker.Pause, Silent: unanswered, Log: log}
 }
 
 // unanswered tells errors by which drivers say that there was no answer.

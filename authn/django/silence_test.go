@@ -108,7 +108,7 @@ func TestATableThatIsLocked(t *testing.T) {
 			return err
 		}
 		release := s.lock(s.user)
-		inVain(t, silentLimit-1, login)
+		inVain(t, breaker.Limit-1, login)
 		if s.pg || s.maria {
 			_, err := v.Verify(t.Context(), cookie(bobKey)) // the user table is not asked, which is no answer
 			wantRefused(t, "Verify of who cannot be a user", err, reasonUnknownUser)
@@ -128,7 +128,7 @@ func TestATableThatIsLocked(t *testing.T) {
 			}
 		}
 		release()
-		clock.pass(silentPause)
+		clock.pass(breaker.Pause)
 		mustVerify(t, v, aliceKey)
 		if err := v.Ping(t.Context()); err != nil {
 			t.Errorf("Ping = %v", err)
@@ -163,7 +163,7 @@ func TestAServerThatNeverSaidAnything(t *testing.T) {
 				_, err := v.Verify(ctx, cookie(aliceKey))
 				return err
 			}
-			inVain(t, silentLimit, login)
+			inVain(t, breaker.Limit, login)
 			if err := login(); !errors.Is(err, breaker.ErrOpen) {
 				t.Errorf("Verify of one that comes after = %v", err)
 			}
@@ -182,7 +182,7 @@ func TestWhatADatabaseSaysIsAnAnswer(t *testing.T) {
 		v := s.open()
 		mustVerify(t, v, aliceKey)
 		s.exec("ALTER TABLE " + s.user + " RENAME TO elsewhere")
-		for range 2 * silentLimit {
+		for range 2 * breaker.Limit {
 			if _, err := v.Verify(t.Context(), cookie(aliceKey)); err == nil || errors.Is(err, breaker.ErrOpen) {
 				t.Fatalf("Verify without the user table = %v", err)
 			}
@@ -204,7 +204,7 @@ func TestACacheTableThatIsLocked(t *testing.T) {
 	mustVerify(t, v, aliceKey)
 	release := s.lock(strings.TrimPrefix(k.address, cacheTable))
 	var first sync.WaitGroup
-	for range silentLimit { // each waits for the cache, and is in by the row
+	for range breaker.Limit { // each waits for the cache, and is in by the row
 		first.Go(func() {
 			if _, err := v.Verify(t.Context(), cookie(aliceKey)); err != nil {
 				t.Errorf("Verify while the cache's table is locked = %v", err)
@@ -217,7 +217,7 @@ func TestACacheTableThatIsLocked(t *testing.T) {
 	}
 	mustVerify(t, v, aliceKey)
 	release()
-	clock.pass(silentPause)
+	clock.pass(breaker.Pause)
 	mustVerify(t, v, aliceKey)
 	if err := v.db.breakers.cached.Check(); err != nil {
 		t.Errorf("when it answers again = %v", err)
@@ -247,7 +247,7 @@ func TestAnSQLRuleThatHangs(t *testing.T) {
 		_, err := r.Rows(t.Context(), rooms, "42")
 		return err
 	}
-	inVain(t, silentLimit-1, ask)
+	inVain(t, breaker.Limit-1, ask)
 	rowsOf(t, r, rooms, "no key") // the database is not asked, which is no answer
 	inVain(t, 1, ask)
 	for range 10 {
@@ -260,7 +260,7 @@ func TestAnSQLRuleThatHangs(t *testing.T) {
 		t.Errorf("Ping while one rule hangs = %v", err)
 	}
 	release()
-	clock.pass(silentPause)
+	clock.pass(breaker.Pause)
 	rowsOf(t, r, rooms, "42", "7")
 	if r.Use(bans); len(r.breakers) != 1 {
 		t.Errorf("%d breakers for one rule in use", len(r.breakers))

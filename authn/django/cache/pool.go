@@ -39,16 +39,10 @@ const maxIdle = time.Minute
 
 var errClosed = errors.New("the cache is closed")
 
-// A server that hangs is left alone after so many calls in a row, and for so long (docs/adr/0031).
-const (
-	silentLimit = 5
-	silentPause = time.Second
-)
-
 func newPool(o Options, dial func(ctx context.Context) (*conn, error)) *pool {
 	return &pool{
 		dial: dial, timeout: o.Timeout, slots: make(chan struct{}, max(o.Conns, 1)),
-		breaker: &breaker.Breaker{Name: "the site's cache", Limit: silentLimit, Pause: silentPause, Log: o.Log},
+		breaker: &breaker.Breaker{Name: "the site's cache", Limit: breaker.Limit, Pause: breaker.Pause, Log: o.Log},
 	}
 }
 
