@@ -23,7 +23,8 @@ func (b *Breaker) Ask(ctx context.Context, question func() error) error {
 	return err
 }
 
-// leastTime is what a caller must have to spare for it to be the other side's fault that there was no answer in time: one that waited in a queue of ours has nearly none left.
+// leastTime is what a caller must have to spare for it to be the other side's fault that there was no answer in time: one that waited in a queue of ours has
+// nearly none left.
 const leastTime = 500 * time.Millisecond
 
 // outcome tells silence from what the other side said, which is an answer also if it is an error, and from a caller that gave up.

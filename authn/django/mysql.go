@@ -225,6 +225,7 @@ const (
 	errNoSuchColumn  = 1054
 	errNoTableRight  = 1142
 	errNoColumnRight = 1143
+	errNoSuchStmt    = 1243
 	errReprepare     = 1615
 )
 
@@ -241,8 +242,11 @@ func (mysqlDialect) undefined(err error) bool {
 	return number(err) == errNoSuchTable || number(err) == errNoSuchColumn
 }
 
-// outdated: the server prepares again by itself when a table has changed, and gives up where it forgets tables as fast (table_definition_cache).
-func (mysqlDialect) outdated(err error) bool { return number(err) == errReprepare }
+// outdated: the server prepares again by itself when a table has changed, and gives up where it forgets tables as fast (table_definition_cache). Behind a
+// proxy it may be another server than the one that prepared.
+func (mysqlDialect) outdated(err error) bool {
+	return number(err) == errReprepare || number(err) == errNoSuchStmt
+}
 
 func (mysqlDialect) noRight(err error) bool {
 	return number(err) == errNoTableRight || number(err) == errNoColumnRight

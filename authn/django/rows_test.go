@@ -356,8 +356,10 @@ func TestMySQLPreparesAQueryOnce(t *testing.T) {
 	if got, err := r.run(t.Context(), p, "42"); err != nil || !slices.Equal(got, []string{"7"}) {
 		t.Errorf("rows by a plan that was given back meanwhile = %q, %v", got, err)
 	}
-	if d := r.db.dialect; !d.outdated(&mysql.MySQLError{Number: 1615}) || d.outdated(&mysql.MySQLError{Number: errNoSuchTable}) {
-		t.Error("a statement that is to be prepared again is not told from others")
+	for number, want := range map[uint16]bool{1615: true, 1243: true, errNoSuchTable: false} {
+		if got := r.db.dialect.outdated(&mysql.MySQLError{Number: number}); got != want {
+			t.Errorf("error %d is of a statement that is to be sent by its text: %v, want %v", number, got, want)
+		}
 	}
 }
 
