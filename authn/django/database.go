@@ -164,7 +164,7 @@ func (d *database) limit(ctx context.Context, timeout time.Duration) (context.Co
 
 // ping says what is left alone without asking, and asks otherwise.
 func (d *database) ping(ctx context.Context) error {
-	if err := errors.Join(d.breakers.session.Check(), d.breakers.user.Check(), d.breakers.cached.Check()); err != nil {
+	if err := errors.Join(d.breakers.session.Check(), d.breakers.user.Check()); err != nil {
 		return err
 	}
 	q, err := d.prepare(ctx)

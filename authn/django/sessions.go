@@ -46,16 +46,16 @@ func openSessions(o *Options, db *database, log *slog.Logger) (sessions, error) 
 	case EngineDB:
 		return rows{db}, nil
 	}
+	silence := log                  // what hears that the cache is left alone
+	if o.Engine == EngineCachedDB { // it does without, and says so itself
+		silence = nil
+	}
 	c := &cached{format: o.cacheKey()}
 	if strings.HasPrefix(o.Cache, cacheTable) {
-		c.cache = tableCache{db}
+		c.cache, db.breakers.cached.Log = tableCache{db}, silence
 	} else {
-		co := cache.Options{Address: o.Cache, Conns: o.CacheConns, Timeout: o.CacheTimeout}
-		if o.Engine == EngineCache { // cached_db does without, and says so itself
-			co.Log = log
-		}
 		var err error
-		if c.cache, err = cache.Open(co); err != nil {
+		if c.cache, err = cache.Open(cache.Options{Address: o.Cache, Conns: o.CacheConns, Timeout: o.CacheTimeout, Log: silence}); err != nil {
 			return nil, fmt.Errorf("authn.django.cache: %w", err)
 		}
 	}

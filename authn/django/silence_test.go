@@ -1,8 +1,10 @@
 package django
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -199,7 +201,14 @@ func TestACacheTableThatIsLocked(t *testing.T) {
 	s.addUser(account{id: "42"})
 	s.login(aliceKey, "42")
 	k := tableKeeper(t, s)
-	v := s.open(func(o *Options) { o.Engine, o.Cache, o.QueryTimeout = EngineCachedDB, k.address, hangTime })
+	var log bytes.Buffer
+	o := s.options()
+	o.Engine, o.Cache, o.QueryTimeout = EngineCachedDB, k.address, hangTime
+	v, err := Open(t.Context(), o, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
 	clock := setClock(v.db.breakers.session, v.db.breakers.user, v.db.breakers.cached)
 	mustVerify(t, v, aliceKey)
 	release := s.lock(strings.TrimPrefix(k.address, cacheTable))
@@ -216,11 +225,33 @@ func TestACacheTableThatIsLocked(t *testing.T) {
 		t.Errorf("after as many = %v", err)
 	}
 	mustVerify(t, v, aliceKey)
+	if err := v.Ping(t.Context()); err != nil {
+		t.Errorf("Ping = %v, and everybody is let in", err)
+	}
+	if text := log.String(); strings.Contains(text, "unavailable") || !strings.Contains(text, "sessions are read from its database") {
+		t.Errorf("the log says %q", text)
+	}
 	release()
 	clock.pass(breaker.Pause)
 	mustVerify(t, v, aliceKey)
 	if err := v.db.breakers.cached.Check(); err != nil {
 		t.Errorf("when it answers again = %v", err)
+	}
+}
+
+// With engine cache there is nothing else: the node is not ready while the table is left alone.
+func TestACacheTableThatEverybodyNeeds(t *testing.T) {
+	s := newPostgresSite(t, pgtest.Shared(t), plainSite)
+	k := tableKeeper(t, s)
+	v := s.open(func(o *Options) { o.Engine, o.Cache = EngineCache, k.address })
+	if err := v.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range breaker.Limit {
+		v.db.breakers.cached.Ask(t.Context(), func() error { return io.EOF })
+	}
+	if err := v.Ping(t.Context()); !errors.Is(err, breaker.ErrOpen) {
+		t.Errorf("Ping = %v", err)
 	}
 }
 

@@ -81,8 +81,8 @@ func (t tableCache) entry(value string, at time.Time) cache.Entry {
 	return e
 }
 
-// Ping implements cache.Cache. The database is asked by its owner.
-func (tableCache) Ping(context.Context) error { return nil }
+// Ping implements cache.Cache: it says that the table is left alone. The database is asked by its owner.
+func (t tableCache) Ping(context.Context) error { return t.db.breakers.cached.Check() }
 
 // Close implements cache.Cache. The database is closed by its owner.
 func (tableCache) Close() error { return nil }
