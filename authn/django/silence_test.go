@@ -179,6 +179,7 @@ func TestAServerThatNeverSaidAnything(t *testing.T) {
 // What the database says is an answer, also where it is an error; so no migration has it left alone.
 func TestWhatADatabaseSaysIsAnAnswer(t *testing.T) {
 	onEveryDatabase(t, plainSite, func(t *testing.T, s *site) {
+		t.Parallel()
 		s.addUser(account{id: "42"})
 		s.login(aliceKey, "42")
 		v := s.open()
