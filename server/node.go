@@ -124,7 +124,8 @@ type Node struct {
 	rulesAge    atomic.Uint64 // how often the rules were replaced
 	swept       chan struct{} // a sweep has ended; never closed
 	resweep     chan struct{} // a sweep is wanted now; never closed
-	pruned      atomic.Int64  // bytes of cached logins that were given up since the last trim
+	doubts      doubts
+	pruned      atomic.Int64 // bytes of cached logins that were given up since the last trim
 	counters    counters
 
 	drainOnce sync.Once
@@ -207,6 +208,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 		rejectHTTP: c.Authn.Reject == authn.RejectHTTP,
 		swept:      make(chan struct{}, 1),
 		resweep:    make(chan struct{}, 1),
+		doubts:     doubts{begun: make(chan struct{}, 1)},
 		draining:   make(chan struct{}), stopped: make(chan struct{}), brokerReady: make(chan struct{}),
 	}
 	if n.wall == nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gatecast/gatecast/authn"
@@ -13,33 +15,72 @@ import (
 )
 
 // A login is looked at again when the backend says so (revalidate), every authn.revalidate (sweep), and when the
-// grants of config.toml change (regrant). Each ends in renew, or in 4401.
+// grants of config.toml change (regrant). Each ends in renew, or in 4401. What the backend says is said once, so a look that
+// came to nothing then is tried again (doubts).
 
 // revalidateUsers looks again at the logins of users on this node.
 func (n *Node) revalidateUsers(ctx context.Context, users []string) controlAnswer {
 	n.forget(&control{Users: users})
-	conns, overtaken, unsure := n.recheck(ctx, n.loginsOf(users), true)
+	conns, overtaken, missed := n.recheck(ctx, n.loginsOf(users), true)
 	for range overtakenAgain { // whoever overtook it may have read before what we are told of
 		if len(overtaken) == 0 {
 			break
 		}
-		again := make([]string, 0, len(overtaken))
-		for _, h := range overtaken {
-			again = append(again, h.id.ID)
-		}
-		var met int
-		var missing bool
-		met, overtaken, missing = n.recheck(ctx, n.loginsOf(again), true)
-		conns, unsure = conns+met, unsure || missing
+		met, again, missing := n.recheck(ctx, n.loginsOf(usersOf(overtaken)), true)
+		conns, overtaken, missed = conns+met, again, append(missed, missing...)
 	}
-	if unsure || len(overtaken) > 0 {
-		return controlAnswer{Code: wire.CodeUnavailable, Message: "a login cannot be looked at now; the next sweep will"}
+	if missed = append(missed, overtaken...); len(missed) > 0 {
+		n.doubts.add(usersOf(missed))
+		return controlAnswer{Code: wire.CodeUnavailable, Message: "a login cannot be looked at now; it is tried again until it can"}
 	}
 	return controlAnswer{OK: true, Conns: conns}
 }
 
+func usersOf(logins []held) []string {
+	users := make([]string, len(logins))
+	for i := range logins {
+		users[i] = logins[i].id.ID
+	}
+	return users
+}
+
 // overtakenAgain is how often a revalidation looks again at logins that others revalidated meanwhile.
 const overtakenAgain = 2
+
+// doubts are users on this node whose revalidation could not ask about a login, for its verifier was unavailable. Until it could, they have the rights of before,
+// and nobody will tell of them again.
+type doubts struct {
+	mu    sync.Mutex
+	users map[string]bool
+	begun chan struct{} // there are some; never closed
+}
+
+func (d *doubts) add(users []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.users == nil {
+		d.users = make(map[string]bool)
+	}
+	for _, user := range users {
+		d.users[user] = true
+	}
+	select {
+	case d.begun <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the users, who are no longer in doubt.
+func (d *doubts) take() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	users := slices.Collect(maps.Keys(d.users))
+	d.users = nil
+	return users
+}
+
+// doubtPause is how long to wait before users in doubt are looked at again, and again. A verifier that hangs is left alone meanwhile (authn/breaker).
+const doubtPause = time.Second
 
 // pruneEvery is how often cached logins that are too old are given up.
 const pruneEvery = 15 * time.Second
@@ -72,12 +113,20 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 			pause = min(2*pause, mostUnsurePause)
 		}
 	}
+	var doubted <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-prune.C:
 			n.prune()
+		case <-n.doubts.begun:
+			if doubted == nil {
+				doubted = time.After(doubtPause)
+			}
+		case <-doubted:
+			doubted = nil
+			n.revalidateUsers(ctx, n.doubts.take())
 		case <-n.resweep:
 			pause = unsurePause
 			resweep()
@@ -118,14 +167,14 @@ func (n *Node) sweepLogins(ctx context.Context) (unsure bool) {
 			return before
 		})
 		_, overtaken, missed := n.recheck(ctx, part, false)
-		unsure = unsure || missed || len(overtaken) > 0 // by what may have asked the rules of before
+		unsure = unsure || len(missed) > 0 || len(overtaken) > 0 // by what may have asked the rules of before
 	}
 	_, overtaken, missed := n.recheck(ctx, n.nativeLogins(func(id *authn.Identity) bool { return id.ID != "" }), false)
 	select {
 	case n.swept <- struct{}{}:
 	default:
 	}
-	return unsure || missed || len(overtaken) > 0
+	return unsure || len(missed) > 0 || len(overtaken) > 0
 }
 
 // loginsFrom returns those of each loop with a place in [from, from+size), and tells whether there are more.
@@ -170,10 +219,10 @@ func (n *Node) loginsOf(users []string) []held {
 
 // recheck asks the verifiers about logins and acts on the answers. With regrant the grants of a login that did
 // not change are compiled again too. It returns how many conns the answers were for, which logins another revalidation
-// of their users overtook, and whether some answers are missing.
-func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns int, overtaken []held, unsure bool) {
+// of their users overtook, and of which the answer is missing.
+func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns int, overtaken, missed []held) {
 	if len(logins) == 0 {
-		return 0, nil, false
+		return 0, nil, nil
 	}
 	type change struct {
 		id  *authn.Identity // what the login is now
@@ -196,12 +245,12 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 			continue
 		case r.Err != nil && r.Identity == nil:
 			n.counters.sweepErrors.Add(1)
-			unsure = true
+			missed = append(missed, logins[i])
 			continue
 		case r.Identity != nil:
 			if r.Err != nil {
 				n.counters.sweepErrors.Add(1)
-				unsure = true
+				missed = append(missed, logins[i])
 			}
 			n.revoked.user(ids[i].ID)
 			changes[key] = change{id: r.Identity}
@@ -213,7 +262,7 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 		changed[ids[i]], users[ids[i].ID] = true, true
 	}
 	if len(changed) == 0 {
-		return 0, overtaken, unsure
+		return 0, overtaken, missed
 	}
 	// A native user's permissions are fixed at connect: if it may, it comes back with the new ones.
 	n.broker.DisconnectNative(func(u broker.NativeUser) bool {
@@ -239,7 +288,7 @@ func (n *Node) recheck(ctx context.Context, logins []held, regrant bool) (conns 
 			o.regrant(slot, c, ch.id)
 		}
 	})
-	return int(met.Load()), overtaken, unsure
+	return int(met.Load()), overtaken, missed
 }
 
 // recheckExpired looks again at sessions whose time is over, for the site may have extended them, and ends the conns of

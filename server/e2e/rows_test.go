@@ -154,8 +154,13 @@ func TestSQLRules(t *testing.T) {
 	}
 	ben.groupSend("room.3", "still here")
 	ben.wantData("room.3", "still here")
+	// What was told in vain is looked at as soon as the table is back, long before the next sweep.
+	exec(`DELETE FROM away WHERE user_id = 8`)
 	exec(`ALTER TABLE away RENAME TO chat_member`)
 	b.waitReady()
+	if m := ben.must("group_discarded"); m.str("group") != "room.3" {
+		t.Errorf("got %v, want that room.3 was left", m)
+	}
 	dialUser(t, b, "9")
 }
 
