@@ -27,6 +27,13 @@ type flight struct {
 type watch struct {
 	users    map[string]struct{}
 	sessions map[string]struct{}
+	all      bool // users may have been any
+}
+
+// forgot tells whether the user was forgotten meanwhile.
+func (w *watch) forgot(id string) bool {
+	_, one := w.users[id]
+	return one || w.all
 }
 
 // ErrOvertaken is what a Recheck says of a login whose user was forgotten meanwhile: whoever did that looks again.
@@ -100,8 +107,9 @@ func (c *Chain) landOneTime(ctx context.Context, w *watch, id *Identity) (*Ident
 			c.mu.Unlock()
 			return nil, errRevoked
 		}
-		_, forgotten := w.users[id.ID]
+		forgotten := w.forgot(id.ID)
 		delete(w.users, id.ID)
+		w.all = false
 		c.mu.Unlock()
 		if !forgotten {
 			return id, nil
@@ -245,7 +253,7 @@ func (c *Chain) land(key cacheKey, f *flight, id *Identity, err error) {
 			c.stats.Revoked++
 			id, err = nil, errRevoked
 			current = false
-		} else if _, forgotten := f.users[id.ID]; forgotten {
+		} else if f.forgot(id.ID) {
 			f.again = true
 			return
 		}

@@ -424,6 +424,12 @@ func TestALookupBegunBeforeTheLogoutIsRefused(t *testing.T) {
 }
 
 func TestForgetUserAsksAgain(t *testing.T) {
+	testForget(t, func(c *authn.Chain) { c.ForgetUser("k") })
+}
+
+func TestForgetAllAsksAgain(t *testing.T) { testForget(t, (*authn.Chain).ForgetAll) }
+
+func testForget(t *testing.T, forget func(*authn.Chain)) {
 	synctest.Test(t, func(t *testing.T) {
 		var kind atomic.Pointer[string]
 		user, staff := authn.KindUser, authn.KindStaff
@@ -447,7 +453,7 @@ func TestForgetUserAsksAgain(t *testing.T) {
 		go ask()
 		synctest.Wait()
 		kind.Store(&staff) // while two wait for an answer read before
-		c.ForgetUser("k")
+		forget(c)
 		c.ForgetUser("somebody else")
 		for range 2 {
 			if got := <-kinds; got != staff {
@@ -458,7 +464,7 @@ func TestForgetUserAsksAgain(t *testing.T) {
 		if ask(); <-kinds != staff {
 			t.Error("the answer was not kept")
 		}
-		c.ForgetUser("k")
+		forget(c)
 		if ask(); <-kinds != user {
 			t.Error("the cached answer was not dropped")
 		}

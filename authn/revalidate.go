@@ -145,7 +145,7 @@ func (c *Chain) settle(w *watch, id *Identity, answer Recheck, now time.Time) Re
 	if answer.Err != nil && !gone && answer.Identity == nil {
 		return answer
 	}
-	if _, forgotten := w.users[id.ID]; forgotten {
+	if w.forgot(id.ID) {
 		return Recheck{Err: ErrOvertaken}
 	}
 	if gone && id.SessionHash != "" {

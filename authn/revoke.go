@@ -58,6 +58,16 @@ func (c *Chain) ForgetUser(id string) {
 	}
 }
 
+// ForgetAll is ForgetUser for all users: what was said of them may have been missed.
+func (c *Chain) ForgetAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.accepted, c.recent = newCache(c.accepted.limit), recentRows{limit: c.recent.limit}
+	for w := range c.watches {
+		w.all = true
+	}
+}
+
 // Revoked tells whether a session, by the hash of its key, is known to be revoked.
 func (c *Chain) Revoked(sessionHash string) bool {
 	c.mu.Lock()

@@ -442,6 +442,7 @@ func TestAOneTimeLoginIsReconsidered(t *testing.T) {
 			c.ForgetUser("u")
 		}, "new room.1", 2},
 		"rows": {func(c *authn.Chain, _ *onceVerifier, s *table) { s.set("u", "2"); c.ForgetUser("u") }, "old room.2", 2},
+		"all":  {func(c *authn.Chain, _ *onceVerifier, s *table) { s.set("u", "2"); c.ForgetAll() }, "old room.2", 2},
 		"deactivated": {func(c *authn.Chain, v *onceVerifier, _ *table) {
 			v.set(func() { v.err = authn.Refuse("inactive", nil) })
 			c.ForgetUser("u")

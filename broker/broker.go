@@ -42,6 +42,9 @@ type Handler interface {
 	// State tells that the link to the broker changed. Down: Publish and Join fail with ErrUnavailable, messages may be
 	// missed. Up again: all interest is re-established everywhere. It must not block; Open returning counts as the first up.
 	State(up bool, reason string)
+	// Missed tells that another node had given this one up, for silence or a lost route, and has met it again: what that node asked of all
+	// meanwhile (AskAll) did not come here. It must not block.
+	Missed()
 }
 
 // NativeUser is who a native NATS user is, and what it may hear and say: patterns over group names.
@@ -117,6 +120,7 @@ type Broker struct {
 	barrierID    uint64
 	coalesce     *time.Timer
 	peers        map[string]*peer
+	givenUp      map[string]string // the starts, by name, of nodes that were lost and may come back
 	greeting     bool
 	lastBeat     time.Time
 	ownBeat      time.Time // when this node last heard itself

@@ -202,6 +202,13 @@ func TestLostRoute(t *testing.T) {
 		for i, n := range []*brokertest.Node{first, second} {
 			brokertest.Eventually(t, n.Name()+" heard hello again", func() bool { return n.Stats().Hellos > hellos[i] && len(n.Nodes()) == 2 })
 		}
+		for _, n := range []*brokertest.Node{first, second} {
+			if round == 0 && n.HasMissed() {
+				t.Errorf("%s was never given up, and is told so", n.Name())
+			} else if round == 1 {
+				brokertest.Eventually(t, n.Name()+" knows that it was given up", n.HasMissed)
+			}
+		}
 		joinThenSend(t, fmt.Sprintf("healed.%d", round), 200, first, second)
 		joinThenSend(t, fmt.Sprintf("healed.%d", round), 200, second, first)
 		// what was joined while they were apart is heard as well

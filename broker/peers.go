@@ -3,6 +3,8 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,7 +26,8 @@ type card struct {
 	Ready   bool     `json:"ready"`   // has met all others
 	Ingress bool     `json:"ingress"` // handles services' messages, with broker.url
 	Peers   []string `json:"peers,omitempty"`
-	Refuse  string   `json:"refuse,omitempty"` // in an answer: why the asker may not serve
+	GaveUp  []string `json:"gave_up,omitempty"` // starts of nodes that it had lost: what it asked of all meanwhile did not reach them
+	Refuse  string   `json:"refuse,omitempty"`  // in an answer: why the asker may not serve
 }
 
 // peer is another live node.
@@ -113,10 +116,39 @@ func (b *Broker) onHello(f *frame) {
 		return
 	}
 	b.meetPeer(&c)
-	b.relay.publish(reply, b.card(true).encode())
+	answer := b.card(true)
+	answer.GaveUp = b.gaveUp()
+	delete(b.givenUp, c.Name) // which is told now
+	b.relay.publish(reply, answer.encode())
 	done := b.settle()
 	b.mu.Unlock()
+	b.heardGaveUp(&c)
 	done.call()
+}
+
+// mostGivenUp bounds the nodes that are remembered: those of a cluster that scales by itself have new names, and never come back.
+const mostGivenUp = 100
+
+// giveUp remembers a peer that was lost. mu is held.
+func (b *Broker) giveUp(p *peer) {
+	for name := range b.givenUp {
+		if len(b.givenUp) < mostGivenUp {
+			break
+		}
+		delete(b.givenUp, name)
+	}
+	b.givenUp[p.Name] = p.ID
+}
+
+// gaveUp lists the starts of nodes that this one has given up. mu is held.
+func (b *Broker) gaveUp() []string { return slices.Collect(maps.Values(b.givenUp)) }
+
+// heardGaveUp tells the handler if the node that says c had given this one up. mu is not held.
+func (b *Broker) heardGaveUp(c *card) {
+	if slices.Contains(c.GaveUp, b.instance) {
+		b.log.Warn("another node had given this one up: all logins are looked at again", "node", c.Name)
+		b.h.Missed()
+	}
 }
 
 func (b *Broker) onHelloAnswer(f *frame) {
@@ -134,8 +166,10 @@ func (b *Broker) onHelloAnswer(f *frame) {
 	if b.meeting != nil {
 		b.meeting.answers[c.Name] = c
 	}
+	delete(b.givenUp, c.Name) // our hello told it
 	done := b.settle()
 	b.mu.Unlock()
+	b.heardGaveUp(&c)
 	b.poke()
 	done.call()
 }
@@ -230,7 +264,9 @@ func (b *Broker) sayHello() {
 	if b.left {
 		return
 	}
-	b.relay.request(b.sub.hello, b.sub.relayInbox+"h", b.card(false).encode())
+	hello := b.card(false)
+	hello.GaveUp = b.gaveUp()
+	b.relay.request(b.sub.hello, b.sub.relayInbox+"h", hello.encode())
 }
 
 // watchPeers beats, greets, and drops peers that have been silent. It runs every tick.
@@ -249,6 +285,7 @@ func (b *Broker) watchPeers(now time.Time) {
 				b.log.Warn("node lost", "node", p.Name, "silent", now.Sub(p.seen).Round(time.Millisecond))
 				b.count.peersLost.Add(1)
 				b.dropPeer(p)
+				b.giveUp(p)
 			}
 		}
 	}

@@ -125,7 +125,8 @@ type Node struct {
 	swept       chan struct{} // a sweep has ended; never closed
 	resweep     chan struct{} // a sweep is wanted now; never closed
 	doubts      doubts
-	pruned      atomic.Int64 // bytes of cached logins that were given up since the last trim
+	missed      chan struct{} // what was revoked may have been missed; never closed
+	pruned      atomic.Int64  // bytes of cached logins that were given up since the last trim
 	counters    counters
 
 	drainOnce sync.Once
@@ -209,6 +210,7 @@ func open(ctx context.Context, c Config, link func(*Node) (Broker, error)) (*Nod
 		swept:      make(chan struct{}, 1),
 		resweep:    make(chan struct{}, 1),
 		doubts:     doubts{begun: make(chan struct{}, 1)},
+		missed:     make(chan struct{}, 1),
 		draining:   make(chan struct{}), stopped: make(chan struct{}), brokerReady: make(chan struct{}),
 	}
 	if n.wall == nil {
@@ -332,10 +334,21 @@ func (n *Node) State(up bool, reason string) {
 	if up {
 		n.link.Store(nil)
 		n.log.Info("broker is back")
+		n.Missed()
 		return
 	}
 	n.link.Store(&reason)
 	n.log.Warn("broker is gone: sends fail, sockets stay", "reason", reason)
+}
+
+// Missed implements [broker.Handler]: what other nodes asked for while they had given this one up, revocations among it, did not come here. So it is when the
+// link to the broker was gone.
+func (n *Node) Missed() {
+	n.chain.ForgetAll()
+	select {
+	case n.missed <- struct{}{}:
+	default:
+	}
 }
 
 // accepting tells whether new conns are taken.

@@ -82,6 +82,10 @@ func (d *doubts) take() []string {
 // doubtPause is how long to wait before users in doubt are looked at again, and again. A verifier that hangs is left alone meanwhile (authn/breaker).
 const doubtPause = time.Second
 
+// missedPause is how long to wait before all logins are looked at again because another node had given this one up: until that node has met it
+// here, it may still ask of all without asking this one.
+const missedPause = time.Second
+
 // pruneEvery is how often cached logins that are too old are given up.
 const pruneEvery = 15 * time.Second
 
@@ -113,7 +117,7 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 			pause = min(2*pause, mostUnsurePause)
 		}
 	}
-	var doubted <-chan time.Time
+	var doubted, missed <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,6 +131,13 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 		case <-doubted:
 			doubted = nil
 			n.revalidateUsers(ctx, n.doubts.take())
+		case <-n.missed:
+			missed = time.After(missedPause)
+		case <-missed:
+			missed = nil
+			n.chain.ForgetAll()
+			pause = unsurePause
+			resweep()
 		case <-n.resweep:
 			pause = unsurePause
 			resweep()

@@ -39,6 +39,7 @@ type Recorder struct {
 	changed  chan struct{} // closed and replaced when something is added
 	messages map[string][]Received
 	states   []Change
+	missed   int
 }
 
 // NewRecorder returns a Recorder that refuses native users and answers questions with their verb and body.
@@ -95,6 +96,21 @@ func (r *Recorder) AuthenticateNative(ctx context.Context, token, remote string,
 // NativeOvertaken calls OnOvertaken.
 func (r *Recorder) NativeOvertaken(u broker.NativeUser) bool {
 	return r.OnOvertaken != nil && r.OnOvertaken(u)
+}
+
+// Missed is counted.
+func (r *Recorder) Missed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.missed++
+	r.wake()
+}
+
+// HasMissed tells whether Missed was called.
+func (r *Recorder) HasMissed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.missed > 0
 }
 
 // State keeps the change.
