@@ -3,6 +3,7 @@ package authn
 import (
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -94,6 +95,10 @@ func TestHeader(t *testing.T) {
 }
 
 func FuzzSubprotocol(f *testing.F) {
+	texts := []string{ // none has anything of the token
+		"bearer64. wants base64url without padding", "bearer64. without a token",
+		"bearer. without a token", "bearer. cannot carry this token; use bearer64. and base64url",
+	}
 	f.Add("bearer.abc", "gatecast.v1")
 	f.Add("bearer64.YS9iPQ", "chat")
 	f.Fuzz(func(t *testing.T, a, b string) {
@@ -101,7 +106,7 @@ func FuzzSubprotocol(f *testing.F) {
 		switch {
 		case ok && err == nil && token == "", err != nil && (!ok || token != ""), !ok && token != "":
 			t.Fatalf("CredentialSubprotocol(%q) = %q, %v, %v", a, token, ok, err)
-		case err != nil && len(a) > 12 && strings.Contains(err.Error(), a[9:]) && !strings.Contains("wants base64url without padding cannot carry this token; use and", a[9:]):
+		case err != nil && !slices.Contains(texts, err.Error()):
 			t.Fatalf("CredentialSubprotocol(%q) = %v, which shows it", a, err)
 		}
 		if token != "" {
