@@ -136,7 +136,7 @@ func TestNoDescriptorLeft(t *testing.T) {
 		by.echo()
 		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.cmd.Process.Pid))
 		if err != nil {
-			t.Skip("needs /proc: ", err)
+			missing(t, "needs /proc: %v", err)
 		}
 		const room = 12
 		before := n.metrics()
