@@ -40,18 +40,12 @@ func (v *Verifier) site(ctx context.Context, o *Options) (*django.Users, error) 
 
 // login is verify, and what the site says of the token's user.
 func (v *Verifier) login(ctx context.Context, token string) (*authn.Identity, error) {
-	claims, id, err := v.verify(token)
-	if err != nil {
-		return nil, err
+	r := v.ring.Load() // once: by options of another moment the user could be another one
+	claims, id, err := v.verify(r, token)
+	if err != nil || r.users == nil {
+		return id, err
 	}
-	r := v.ring.Load()
-	if r.users == nil {
-		return id, nil
-	}
-	key, err := userID(claims[r.opts.UserClaim])
-	if err != nil { // a reload since verify
-		return nil, authn.Refuse(reasonUserClaim, err)
-	}
+	key := id.ID // as the claim has it: with users there is no user_prefix here
 	found, err := r.users.Find(ctx, []string{key})
 	if err != nil {
 		return nil, err

@@ -88,9 +88,8 @@ func base64URL(s string) bool {
 // parser decodes; what a token says is checked by us, with a reason for each.
 var parser = jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithJSONNumber())
 
-// verify checks everything there is to check in a token. The claims are returned also with some errors, once the signature is good.
-func (v *Verifier) verify(token string) (jwt.MapClaims, *authn.Identity, error) {
-	r := v.ring.Load()
+// verify checks everything there is to check in a token by itself.
+func (v *Verifier) verify(r *ring, token string) (jwt.MapClaims, *authn.Identity, error) {
 	if !looksRight(token) {
 		return nil, nil, authn.ErrNotMine
 	}
@@ -125,11 +124,11 @@ func (v *Verifier) verify(token string) (jwt.MapClaims, *authn.Identity, error) 
 	}
 	expires, err := v.checkClaims(&r.opts, claims)
 	if err != nil {
-		return claims, nil, err
+		return nil, nil, err
 	}
 	id, err := v.identity(&r.opts, claims)
 	if err != nil {
-		return claims, nil, err
+		return nil, nil, err
 	}
 	id.Expires, id.Ref = expires, k.mark
 	return claims, id, nil
