@@ -1,6 +1,7 @@
 package django
 
 import (
+	"context"
 	"database/sql/driver"
 	"errors"
 	"log/slog"
@@ -38,4 +39,16 @@ func (d *database) sweepTime(b *breaker.Breaker) time.Duration {
 		return d.timeout
 	}
 	return sweepTimeout(d.timeout)
+}
+
+// read reads rows of one table by their keys. One key is a login's, which is not asked about while the table is being left alone; several are a sweep's.
+func (d *database) read(ctx context.Context, b *breaker.Breaker, keys int, question func(timeout time.Duration) error) error {
+	if keys > 1 {
+		err := question(d.sweepTime(b))
+		if err == nil {
+			b.Answered()
+		}
+		return err
+	}
+	return b.Ask(ctx, func() error { return question(d.timeout) })
 }

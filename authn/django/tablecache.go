@@ -16,15 +16,8 @@ type tableCache struct{ db *database }
 
 // Get implements cache.Cache. One key is a login's.
 func (t tableCache) Get(ctx context.Context, keys ...string) (found map[string]cache.Entry, err error) {
-	b := t.db.breakers.cached
-	if len(keys) > 1 {
-		if found, err = t.read(ctx, t.db.sweepTime(b), keys); err == nil {
-			b.Answered()
-		}
-		return found, err
-	}
-	err = b.Ask(ctx, func() error {
-		found, err = t.read(ctx, t.db.timeout, keys)
+	err = t.db.read(ctx, t.db.breakers.cached, len(keys), func(timeout time.Duration) error {
+		found, err = t.read(ctx, timeout, keys)
 		return err
 	})
 	return found, err

@@ -125,15 +125,8 @@ func (u *Users) look(ctx context.Context) error {
 // Tokens returns the rows of t whose lookup column is one of keys, at most Batch of them, in no order. It does not judge them. One key is a login's, which is
 // not asked about while the table is being left alone.
 func (u *Users) Tokens(ctx context.Context, t *TokenTable, keys []string) (found []TokenRow, err error) {
-	b := u.breakers[t.Name]
-	if len(keys) > 1 {
-		if found, err = u.tokens(ctx, u.db.sweepTime(b), t, keys); err == nil {
-			b.Answered()
-		}
-		return found, err
-	}
-	err = b.Ask(ctx, func() error {
-		found, err = u.tokens(ctx, u.db.timeout, t, keys)
+	err = u.db.read(ctx, u.breakers[t.Name], len(keys), func(timeout time.Duration) error {
+		found, err = u.tokens(ctx, timeout, t, keys)
 		return err
 	})
 	return found, err
