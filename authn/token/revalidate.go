@@ -82,14 +82,14 @@ func (v *Verifier) sweep(ctx context.Context, ids []*authn.Identity) []authn.Rec
 		case err != nil:
 			answers[i].Err = err
 		default:
-			answers[i] = recheck(ids[i], refs[i], row, users[row.User])
+			answers[i] = v.recheck(ids[i], refs[i], row, users[row.User])
 		}
 	}
 	return answers
 }
 
-func recheck(old *authn.Identity, r ref, row *django.TokenRow, user *django.User) authn.Recheck {
-	id, err := identity(r, row, user)
+func (v *Verifier) recheck(old *authn.Identity, r ref, row *django.TokenRow, user *django.User) authn.Recheck {
+	id, err := v.identity(r, row, user)
 	switch {
 	case err != nil:
 		return authn.Recheck{Err: err}

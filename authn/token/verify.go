@@ -12,11 +12,9 @@ import (
 
 // Reasons of a refusal, for logs and metrics.
 const (
-	reasonUnknown  = "unknown_token" // never was, or was deleted: logged out
-	reasonExpired  = "expired"
-	reasonNoUser   = "unknown_user" // the user was deleted
-	reasonInactive = "inactive"
-	reasonOther    = "other_user" // in a sweep: the token belongs to somebody else now
+	reasonUnknown = "unknown_token" // never was, or was deleted: logged out
+	reasonExpired = "expired"
+	reasonOther   = "other_user" // in a sweep: the token belongs to somebody else now
 )
 
 // Verifier answers for the tokens of one Django site. All methods may be called concurrently.
@@ -88,7 +86,7 @@ func (v *Verifier) verify(ctx context.Context, r ref) (*authn.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return identity(r, row, found[row.User])
+	return v.identity(r, row, found[row.User])
 }
 
 // judge finds the row of a token and tells whether it is still good.
@@ -105,15 +103,7 @@ func (v *Verifier) judge(rows []django.TokenRow, r ref) (*django.TokenRow, error
 	return row, nil
 }
 
-// identity checks the user of a row, nil if there is none, as TokenAuthentication of both packages does.
-func identity(r ref, row *django.TokenRow, user *django.User) (*authn.Identity, error) {
-	switch {
-	case user == nil:
-		return nil, authn.Refuse(reasonNoUser, nil)
-	case !user.Active:
-		return nil, authn.Refuse(reasonInactive, nil)
-	}
-	id := user.Identity
-	id.Expires, id.Ref = row.Expires, r.secret()
-	return &id, nil
+// identity is the login of a row, by its user, nil if there is none, as TokenAuthentication of both packages checks it.
+func (v *Verifier) identity(r ref, row *django.TokenRow, user *django.User) (*authn.Identity, error) {
+	return v.users.Complete(&authn.Identity{Expires: row.Expires, Ref: r.secret()}, user)
 }
