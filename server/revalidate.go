@@ -79,6 +79,18 @@ func (d *doubts) take() []string {
 	return users
 }
 
+// lookAtDoubts asks again about the users in doubt. What is cached of them was forgotten when they were told of, and where a login has not changed
+// nothing happens: a conn by another verifier, which could be asked, would else be regranted, or disconnected if by NATS, at every look.
+func (n *Node) lookAtDoubts(ctx context.Context) {
+	users := n.doubts.take()
+	if len(users) == 0 {
+		return
+	}
+	if _, overtaken, missed := n.recheck(ctx, n.loginsOf(users), false); len(overtaken)+len(missed) > 0 {
+		n.doubts.add(usersOf(append(missed, overtaken...)))
+	}
+}
+
 // doubtPause is how long to wait before users in doubt are looked at again, and again. A verifier that hangs is left alone meanwhile (authn/breaker).
 const doubtPause = time.Second
 
@@ -130,7 +142,7 @@ func (n *Node) sweep(ctx context.Context, interval time.Duration) {
 			}
 		case <-doubted:
 			doubted = nil
-			n.revalidateUsers(ctx, n.doubts.take())
+			n.lookAtDoubts(ctx)
 		case <-n.missed:
 			missed = time.After(missedPause)
 		case <-missed:

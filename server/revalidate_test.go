@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gatecast/gatecast/authn"
+	"github.com/gatecast/gatecast/broker"
 )
 
 // silent is a verifier whose logins may end without a word to anybody. Before they do it may be down.
@@ -15,6 +16,7 @@ type silent struct {
 	cookieVerifier
 	mu          sync.Mutex
 	ended, down bool // guarded by mu
+	looks       int  // at logins; guarded by mu
 }
 
 func (v *silent) set(ended, down bool) {
@@ -43,6 +45,9 @@ func (v *silent) Verify(ctx context.Context, c authn.Credential) (*authn.Identit
 }
 
 func (v *silent) Revalidate(_ context.Context, ids []*authn.Identity) []authn.Recheck {
+	v.mu.Lock()
+	v.looks++
+	v.mu.Unlock()
 	out := make([]authn.Recheck, len(ids))
 	for i := range out {
 		out[i].Err = v.answer()
@@ -50,24 +55,30 @@ func (v *silent) Revalidate(_ context.Context, ids []*authn.Identity) []authn.Re
 	return out
 }
 
-// startSilent starts a node that never sweeps by itself, with a conn of user 42.
-func startSilent(t *testing.T) (*Node, *silent, *sock) {
+func (v *silent) looked() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.looks
+}
+
+// startSilent starts a node that never sweeps by itself, with a conn of user 42. Logins of the verifier "other" can always be asked about.
+func startSilent(t *testing.T) (*Node, *loopback, *silent, *sock) {
 	t.Helper()
 	c, v := testConfig(t, "auto"), &silent{}
-	c.Authn.Revalidate = 0
+	c.Authn.Revalidate, c.Authn.Chain = 0, []string{"test", "other"}
 	var err error
-	if c.Chain, err = authn.NewChain(c.Authn, map[string]authn.Verifier{"test": v}, nil, slog.New(slog.DiscardHandler)); err != nil {
+	if c.Chain, err = authn.NewChain(c.Authn, map[string]authn.Verifier{"test": v, "other": deactivating{}}, nil, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	n, _ := startAlone(t, c)
+	n, b := startAlone(t, c)
 	s := dial(t, n, "/ws", "42")
 	s.want(`{"op":"welcome"}`)
-	return n, v, s
+	return n, b, v, s
 }
 
 // What the backend says while the verifier is down is said once: the node looks again by itself.
 func TestARevalidationInVainIsTriedAgain(t *testing.T) {
-	n, v, s := startSilent(t)
+	n, _, v, s := startSilent(t)
 	v.set(true, true)
 	if got := n.revalidateUsers(t.Context(), []string{"42"}); got.OK {
 		t.Fatalf("answered %+v, want that it could not look", got)
@@ -76,9 +87,28 @@ func TestARevalidationInVainIsTriedAgain(t *testing.T) {
 	s.wantClose(4401)
 }
 
+// A login that can be asked about stays as it is while another of its user cannot: a client by NATS would have to come in again and again.
+func TestDoubtsLeaveOtherLoginsAlone(t *testing.T) {
+	n, b, v, s := startSilent(t)
+	v.set(true, true)
+	if got := n.revalidateUsers(t.Context(), []string{"42"}); got.OK {
+		t.Fatalf("answered %+v, want that it could not look", got)
+	}
+	b.mu.Lock()
+	b.natives = []broker.NativeUser{{ID: "42", Login: &nativeLogin{id: &authn.Identity{ID: "42", Kind: authn.KindUser, Verifier: "other"}}}}
+	b.mu.Unlock()
+	before := v.looked()
+	eventually(t, "two more looks", func() bool { return v.looked() >= before+2 })
+	v.set(true, false)
+	s.wantClose(4401)
+	if got := b.NativeUsers(); len(got) != 1 {
+		t.Errorf("by NATS are %v, want the login that did not change", got)
+	}
+}
+
 // A node that others had given up has missed what they were told meanwhile: no old login is taken from the cache, and no conn by one stays.
 func TestANodeThatWasGivenUpLooksAtAllLogins(t *testing.T) {
-	n, v, s := startSilent(t)
+	n, _, v, s := startSilent(t)
 	v.set(true, false)
 	dial(t, n, "/ws", "42").want(`{"op":"welcome"}`) // from the cache
 	n.Missed()
