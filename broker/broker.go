@@ -120,7 +120,7 @@ type Broker struct {
 	barrierID    uint64
 	coalesce     *time.Timer
 	peers        map[string]*peer
-	givenUp      map[string]string // the starts, by name, of nodes that were lost and may come back
+	givenUp      map[string]*lostPeer // by name
 	greeting     bool
 	lastBeat     time.Time
 	ownBeat      time.Time // when this node last heard itself

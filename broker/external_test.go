@@ -409,6 +409,34 @@ func TestPeerThatStopsBeatingIsForgotten(t *testing.T) {
 	brokertest.Eventually(t, "met again", func() bool { return len(n.Nodes()) == 2 })
 }
 
+// A node that hung may first answer a hello that was said before it was given up, and could not tell it so.
+func TestAPeerThatAnswersAnOldHelloIsToldThatItWasGivenUp(t *testing.T) {
+	slow(t)
+	s := brokertest.StartNATS(t, 0, nil)
+	p := newFakePeer(t, s.ClientURL())
+	hellos := make(chan *nats.Msg, 100)
+	if _, err := p.nc.ChanSubscribe("gc.ctl.hello", hellos); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, p.nc)
+	n := openExternal(t, s.ClientURL(), "x1")
+	old := <-hellos
+	p.quiet.Store(true)
+	brokertest.Eventually(t, "given up", func() bool { return len(n.Nodes()) == 1 })
+	for len(hellos) > 0 {
+		<-hellos
+	}
+	old.Respond([]byte(fmt.Sprintf(`{"v":%d,"name":"fake","id":"f1","shards":32,"started":1,"ready":true}`, broker.ProtocolVersion)))
+	brokertest.Eventually(t, "a hello that tells it", func() bool {
+		select {
+		case m := <-hellos:
+			return strings.Contains(string(m.Data), `"gave_up":["f1"]`)
+		default:
+			return false
+		}
+	})
+}
+
 // The rights that operations.md names are enough: nodes also answer users in their own inboxes, which no pattern of NATS covers.
 func TestExternalLoginWithTheDocumentedRights(t *testing.T) {
 	s := brokertest.StartNATS(t, 0, func(o *server.Options) {

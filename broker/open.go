@@ -44,7 +44,7 @@ func newBroker(o Options, h Handler, log *slog.Logger) *Broker {
 	}
 	b := &Broker{
 		o: o, h: h, instance: random(8), started: time.Now(), wildcard: o.UserInterest == "wildcard", nodeToken: random(32),
-		groups: map[string]*interest{}, barriers: map[uint64]*barrier{}, peers: map[string]*peer{}, givenUp: map[string]string{}, routeSums: map[string]uint64{},
+		groups: map[string]*interest{}, barriers: map[uint64]*barrier{}, peers: map[string]*peer{}, givenUp: map[string]*lostPeer{}, routeSums: map[string]uint64{},
 		visitors: map[uint64]*visitor{}, checking: map[uint64]bool{}, openErr: make(chan error, 1), asked: make(chan struct{}, maxConcurrent), requested: make(chan struct{}, maxConcurrent),
 		poked: make(chan struct{}, 1), resolveEvery: resolveEvery, why: "starting",
 	}

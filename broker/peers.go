@@ -3,7 +3,6 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -129,6 +128,12 @@ func (b *Broker) onHello(f *frame) {
 // mostGivenUp bounds the nodes that are remembered: those of a cluster that scales by itself have new names, and never come back.
 const mostGivenUp = 100
 
+// lostPeer is a node that was silent too long, and may come back.
+type lostPeer struct {
+	id   string // of its start
+	told bool   // a hello said since that it is given up
+}
+
 // giveUp remembers a peer that was lost. mu is held.
 func (b *Broker) giveUp(p *peer) {
 	for name := range b.givenUp {
@@ -137,11 +142,16 @@ func (b *Broker) giveUp(p *peer) {
 		}
 		delete(b.givenUp, name)
 	}
-	b.givenUp[p.Name] = p.ID
+	b.givenUp[p.Name] = &lostPeer{id: p.ID}
 }
 
 // gaveUp lists the starts of nodes that this one has given up. mu is held.
-func (b *Broker) gaveUp() []string { return slices.Collect(maps.Values(b.givenUp)) }
+func (b *Broker) gaveUp() (ids []string) {
+	for _, l := range b.givenUp {
+		ids = append(ids, l.id)
+	}
+	return ids
+}
 
 // heardGaveUp tells the handler if the node that says c had given this one up. mu is not held.
 func (b *Broker) heardGaveUp(c *card) {
@@ -166,7 +176,11 @@ func (b *Broker) onHelloAnswer(f *frame) {
 	if b.meeting != nil {
 		b.meeting.answers[c.Name] = c
 	}
-	delete(b.givenUp, c.Name) // our hello told it
+	if l := b.givenUp[c.Name]; l != nil && !l.told && l.id == c.ID {
+		b.greet() // it answers what we said before we gave it up
+	} else {
+		delete(b.givenUp, c.Name)
+	}
 	done := b.settle()
 	b.mu.Unlock()
 	b.heardGaveUp(&c)
@@ -266,6 +280,9 @@ func (b *Broker) sayHello() {
 	}
 	hello := b.card(false)
 	hello.GaveUp = b.gaveUp()
+	for _, l := range b.givenUp {
+		l.told = true
+	}
 	b.relay.request(b.sub.hello, b.sub.relayInbox+"h", hello.encode())
 }
 
