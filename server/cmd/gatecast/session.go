@@ -39,7 +39,7 @@ func sessionCheck(c *call) error {
 	}
 	cookie, names := cookieHeader(args[0], s)
 	err = c.explain(s, &authn.Request{Cookie: cookie, Path: s.Config.Server.Path}, *group)
-	if err == errSaid && len(names) > 1 {
+	if errors.Is(err, errSaid) && len(names) > 1 {
 		fmt.Fprintf(c.stdout, "  The value was tried under each of the names %s: write NAME=VALUE to ask about one of them.\n", strings.Join(names, ", "))
 	}
 	return err
